@@ -1,0 +1,1 @@
+"""What did we know about a lead at time t?"""

@@ -1,0 +1,394 @@
+"""Run a feature set: DuckDB for many rows, SQLite for one lead. The only imports of either."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import duckdb
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from features.compile import Cells, long, wide
+from features.language import DeclarationError, Feature, FeatureSet
+from features.schema import History
+from features.times import micros
+
+Progress = Callable[[float], None]
+Row = tuple[Any, ...]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+BLOCK = 32_768
+"""Facts and rows of a block of leads: its hash table stays in the processor's cache."""
+
+_KEYS = {
+    "leads": ("lead_id", "account_id", "created_at"),
+    "events": ("lead_id", "event_id", "occurred_at", "known_at"),
+    "changes": ("lead_id", "change_id", "known_at"),
+}
+_TIE_BREAKERS = ("event_id", "change_id")
+_TIMES = ("created_at", "occurred_at", "known_at", "as_of")
+
+
+def compute(
+    features: FeatureSet,
+    spine: pd.DataFrame,
+    history: History,
+    engine: str = "duckdb",
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """What was known about ``spine.lead_id`` at ``spine.as_of``: one row a spine row, same order.
+
+    ``spine`` has lead_id (str) and as_of (datetime64[us, UTC]); rows may repeat. Columns are
+    ``features.names``: float64 (NaN = null; integers are exact below 2**53) or ``str``.
+    ``engine`` is ``duckdb`` (blocks of leads, long layout, one thread a core) or ``sqlite``
+    (the whole history in memory, wide layout). ``progress`` is told the share done.
+
+    Raises :class:`DeclarationError` when a feature reads a column the history lacks, or sums text.
+    """
+    check_columns(features, history)
+    run = {"duckdb": _duckdb, "sqlite": _sqlite}[engine]
+    frame = run(features, spine, history, progress or (lambda _: None))
+    frame.index = spine.index
+    return frame
+
+
+def check_columns(features: FeatureSet, history: History) -> None:
+    """Raise :class:`DeclarationError` naming every feature that ``history`` cannot feed."""
+    faults = []
+    for feature in features.features:
+        frame: pd.DataFrame = getattr(history, feature.source)
+        wanted = {field: "text" for field, _ in feature.where}
+        if feature.column is not None:
+            wanted[feature.column] = "text" if feature.aggregate == "distinct" else feature.type
+        for column, kind in wanted.items():
+            if column not in frame.columns:
+                faults.append(f"{feature.name}: {feature.source} have no column {column!r}")
+            elif (frame[column].dtype.kind == "f") != (kind == "number"):
+                faults.append(f"{feature.name}: column {column!r} is not {kind}")
+    if faults:
+        raise DeclarationError("; ".join(faults) + ": correct the declaration or the source")
+
+
+def _reads(features: FeatureSet, table: str) -> tuple[str, ...]:
+    """The columns of a table that a feature set reads: the keys and times, then the others."""
+    read = {f.column for f in features.features if f.source == table and f.column is not None}
+    read |= {name for f in features.features if f.source == table for name, _ in f.where}
+    return tuple(dict.fromkeys((*_KEYS[table], *sorted(read))))
+
+
+# --- DuckDB: many rows ---------------------------------------------------------------------------
+
+
+class _Codes:
+    """Numbers for texts, in the order of the text so that they sort alike; -1 for null."""
+
+    def __init__(self, *columns: pd.Series) -> None:
+        known: set[str] = set().union(*(_encoded(c).dictionary.to_pylist() for c in columns))
+        self._texts = sorted(known)
+        self._numbers = {text: number for number, text in enumerate(self._texts)}
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def of(self, texts: pd.Series) -> Ints:
+        encoded = _encoded(texts)
+        numbers = [self._numbers.get(text, -1) for text in encoded.dictionary.to_pylist()]
+        places = encoded.indices.fill_null(len(numbers)).to_numpy()
+        return np.array([*numbers, -1])[places]
+
+    def one(self, text: str) -> int:
+        return self._numbers.get(text, -1)
+
+    def texts(self, codes: Ints) -> pd.Series:
+        known = pa.array(self._texts, pa.large_string())
+        return known.take(pa.array(codes, mask=codes < 0)).to_pandas()
+
+
+def _encoded(texts: pd.Series) -> pa.DictionaryArray:
+    array = pa.array(texts, pa.large_string(), from_pandas=True)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    return array.dictionary_encode()
+
+
+class _Blocks:
+    """A spine and a history as numbers, cut into blocks of leads that share no fact.
+
+    Leads are ordered by group: the account when account features are asked for, else the lead.
+    Place i of that order is spine row ``rows[i]``; a block is a range of groups.
+    """
+
+    def __init__(self, features: FeatureSet, spine: pd.DataFrame, history: History) -> None:
+        self.codes: dict[tuple[str, str], _Codes] = {}
+        self._leads = _Codes(history.leads["lead_id"], spine["lead_id"])
+        self._group = self._groups(features, history.leads)
+        self._tables: dict[str, tuple[pa.Table, Ints]] = {}
+        self.rows = self._add("spine", spine, ("lead_id", "as_of"))
+        for name in _KEYS:
+            self._add(name, getattr(history, name), _reads(features, name))
+        self.edges = self._edges()
+
+    def tables(self, first: int, last: int) -> dict[str, pa.Table]:
+        """The tables of the groups ``first <= group < last``."""
+        return {
+            name: table.slice(starts[first], starts[last] - starts[first])
+            for name, (table, starts) in self._tables.items()
+        }
+
+    def places(self, first: int, last: int) -> Ints:
+        """The spine rows of the groups ``first <= group < last``, in the order of their table."""
+        starts = self._tables["spine"][1]
+        return self.rows[starts[first] : starts[last]]
+
+    def _groups(self, features: FeatureSet, leads: pd.DataFrame) -> Ints:
+        group = np.arange(len(self._leads), dtype=np.int64)
+        if any(feature.scope == "account" for feature in features.features):
+            account = _Codes(leads["account_id"]).of(leads["account_id"])
+            mine = self._leads.of(leads["lead_id"])
+            group[mine[account >= 0]] = len(group) + account[account >= 0]
+            group = np.unique(group, return_inverse=True)[1]
+        return group
+
+    def _add(self, name: str, frame: pd.DataFrame, columns: Sequence[str]) -> Ints:
+        lead = self._leads.of(frame["lead_id"])
+        group = self._group[lead]
+        order = np.argsort(group, kind="stable")
+        arrays: dict[str, pa.Array] = {"lead_id": pa.array(lead[order].astype(np.int32))}
+        for column in columns[1:]:
+            values = frame[column]
+            if column in _TIMES:
+                arrays[column] = pa.array(micros(values)[order])
+            elif values.dtype.kind == "f":
+                arrays[column] = pa.array(values.to_numpy()[order], from_pandas=True)
+            elif column not in _TIE_BREAKERS:
+                codes = self.codes.setdefault((name, column), _Codes(values)).of(values)[order]
+                arrays[column] = pa.array(codes.astype(np.int32), mask=codes < 0)
+            else:
+                arrays[column] = pa.array(values, pa.large_string(), from_pandas=True).take(order)
+        starts = np.searchsorted(group[order], np.arange(len(self._leads) + 1))
+        self._tables[name] = (pa.table(arrays), starts)
+        return order
+
+    def _edges(self) -> list[int]:
+        """Where blocks begin and the last one ends; groups without spine rows weigh nothing."""
+        starts = self._tables["spine"][1]
+        wanted = np.diff(starts) > 0
+        weight = np.diff(starts) + np.diff(self._tables["events"][1])
+        block = np.cumsum(weight * wanted) // BLOCK
+        return [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(wanted)]
+
+
+def _duckdb(
+    features: FeatureSet, spine: pd.DataFrame, history: History, progress: Progress
+) -> pd.DataFrame:
+    blocks = _Blocks(features, spine, history)
+    values = np.empty((len(features), len(spine)))
+    for row, feature in zip(values, features.features, strict=True):
+        row.fill(np.nan if feature.empty is None else feature.empty)
+    work = _Work(features, blocks, values)
+    pairs = list(zip(blocks.edges, blocks.edges[1:], strict=False))
+    if len(pairs) == 1:
+        work.block(pairs[0])
+    else:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for done, _ in enumerate(pool.map(work.block, pairs), start=1):
+                progress(done / len(pairs))
+    return _frame(features, blocks, values)
+
+
+_THREAD = threading.local()
+
+
+def _connection() -> duckdb.DuckDBPyConnection:
+    """This thread's own engine; blocks run side by side, so each one uses one core."""
+    if not hasattr(_THREAD, "duckdb"):
+        _THREAD.duckdb = duckdb.connect()
+        _THREAD.duckdb.execute("SET threads = 1; SET preserve_insertion_order = false")
+    return _THREAD.duckdb
+
+
+class _Work:
+    """Runs the statements of a feature set on one block after another, in any thread."""
+
+    def __init__(self, features: FeatureSet, blocks: _Blocks, values: Floats) -> None:
+        self._blocks, self._values = blocks, values
+        statements, self._rest = long(features, "duckdb")
+        self._statements = [(cells, self._targets(cells)) for cells in statements]
+        others = FeatureSet(self._coded(features.features[position]) for position in self._rest)
+        self._wide = wide(others, "duckdb") if self._rest else None
+
+    def block(self, groups: tuple[int, int]) -> None:
+        """Compute the rows of one block and lay them out."""
+        rows = self._blocks.places(*groups)
+        if not len(rows):
+            return
+        con = _connection()
+        tables = self._blocks.tables(*groups)
+        numbers = pa.array(np.arange(len(rows), dtype=np.int32))
+        con.register("spine", tables["spine"].append_column("_row", numbers))
+        for name in _KEYS:
+            con.register(name, tables[name])
+        for cells, targets in self._statements:
+            self._scatter(con.sql(cells.sql).to_arrow_table(), cells, targets, rows)
+        if self._wide is not None:
+            found = con.sql(self._wide).to_arrow_table()
+            at = rows[found.column(0).to_numpy()]
+            for number, position in enumerate(self._rest):
+                self._values[position, at] = found.column(number + 1).to_numpy()
+
+    def _coded(self, feature: Feature) -> Feature:
+        """The same feature over tables whose text columns are numbers."""
+        codes = self._blocks.codes
+        return msgspec.structs.replace(
+            feature,
+            where=tuple(
+                (field, tuple(str(codes[feature.source, field].one(value)) for value in values))
+                for field, values in feature.where
+            ),
+        )
+
+    def _targets(self, cells: Cells) -> Ints:
+        """(aggregate, key code) -> feature position, -1 where no feature wants the cell."""
+        sizes = [len(self._codes(cells, field)) for field in cells.shape]
+        targets = np.full((len(cells.aggregates), *sizes), -1, dtype=np.int64)
+        for key, wanted in cells.places.items():
+            named = zip(cells.shape, key, strict=True)
+            codes = [self._codes(cells, field).one(value) for field, value in named]
+            if min(codes, default=0) >= 0:
+                for number, position in wanted:
+                    targets[(number, *codes)] = position
+        return targets
+
+    def _codes(self, cells: Cells, field: str) -> _Codes:
+        return self._blocks.codes[cells.source[0], field]
+
+    def _scatter(self, found: pa.Table, cells: Cells, targets: Ints, rows: Ints) -> None:
+        at = rows[found.column(0).to_numpy()]
+        key = tuple(found.column(1 + i).to_numpy() for i in range(len(cells.shape)))
+        flat, width = self._values.reshape(-1), self._values.shape[1]
+        for number in range(len(cells.aggregates)):
+            target = np.broadcast_to(targets[(number, *key)], at.shape)
+            value = found.column(1 + len(cells.shape) + number).to_numpy()
+            if target.min(initial=0) < 0:
+                wanted = target >= 0
+                target, where, value = target[wanted], at[wanted], value[wanted]
+            else:
+                where = at
+            flat[target * width + where] = value
+
+
+def _frame(features: FeatureSet, blocks: _Blocks, values: Floats) -> pd.DataFrame:
+    """Lay the features out as columns; the numeric ones share the memory of ``values``."""
+    frame = pd.DataFrame(values.T, columns=pd.Index(features.names), copy=False)
+    texts = [i for i, feature in enumerate(features.features) if feature.type == "text"]
+    if not texts:
+        return frame
+    numeric = [i for i in range(len(features)) if i not in set(texts)]
+    frame = frame.iloc[:, numeric] if numeric else pd.DataFrame(index=frame.index)
+    for position in texts:
+        feature = features.features[position]
+        codes = np.nan_to_num(values[position], nan=-1).astype(np.int64)
+        text = blocks.codes[feature.source, str(feature.column)].texts(codes)
+        frame.insert(position, features.names[position], text)
+    return frame
+
+
+# --- SQLite: one lead ----------------------------------------------------------------------------
+
+
+class OneLead:
+    """The wide statement, ready to read one lead's history again and again, in any thread.
+
+    ``columns[table]`` names what each row of leads, events and changes holds, in order; times are
+    integer microseconds, numbers float, text str, missing None.
+    """
+
+    def __init__(self, features: FeatureSet) -> None:
+        self.columns = {name: _reads(features, name) for name in _KEYS}
+        self._inserts = {
+            name: f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})"
+            for name, columns in self.columns.items()
+        }
+        self._sql = wide(features, "sqlite")
+        self._local = threading.local()
+
+    def vector(
+        self,
+        lead_id: str,
+        as_of: int,
+        leads: Iterable[Row],
+        events: Iterable[Row],
+        changes: Iterable[Row],
+    ) -> Row:
+        """The features of one lead at ``as_of`` (microseconds), in the order of the feature set.
+
+        ``leads`` holds the lead and, for account features, the other leads of its account.
+        """
+        return self.vectors([(0, lead_id, as_of)], leads, events, changes)[0]
+
+    def vectors(
+        self,
+        spine: Iterable[Row],
+        leads: Iterable[Row],
+        events: Iterable[Row],
+        changes: Iterable[Row],
+    ) -> list[Row]:
+        """The features of each spine row ``(0.., lead_id, as_of)``, in the order of the numbers."""
+        con = self._connection()
+        con.execute("BEGIN")
+        try:
+            con.executemany("INSERT INTO spine VALUES (?, ?, ?)", spine)
+            for name, rows in (("leads", leads), ("events", events), ("changes", changes)):
+                con.executemany(self._inserts[name], rows)
+            found = con.execute(self._sql).fetchall()
+        finally:
+            con.execute("ROLLBACK")
+        found.sort()
+        return [row[1:] for row in found]
+
+    def _connection(self) -> sqlite3.Connection:
+        con: sqlite3.Connection | None = getattr(self._local, "con", None)
+        if con is None:
+            con = self._local.con = sqlite3.connect(":memory:", isolation_level=None)
+            tables = {"spine": ("_row", "lead_id", "as_of"), **self.columns}
+            for name, columns in tables.items():
+                quoted = ", ".join('"' + column.replace('"', '""') + '"' for column in columns)
+                con.execute(f"CREATE TABLE {name} ({quoted})")
+        return con
+
+
+def _sqlite(
+    features: FeatureSet, spine: pd.DataFrame, history: History, progress: Progress
+) -> pd.DataFrame:
+    reader = OneLead(features)
+    tables = [rows_of(getattr(history, name), columns) for name, columns in reader.columns.items()]
+    places = ((i, *row) for i, row in enumerate(rows_of(spine, ("lead_id", "as_of"))))
+    found = reader.vectors(places, *tables)
+    progress(1.0)
+    columns = {
+        name: pd.Series(
+            [row[i] for row in found], dtype="str" if feature.type == "text" else "float64"
+        )
+        for i, (name, feature) in enumerate(zip(features.names, features.features, strict=True))
+    }
+    return pd.DataFrame(columns)
+
+
+def rows_of(frame: pd.DataFrame, columns: Sequence[str]) -> list[Row]:
+    """The rows of a table as SQLite takes them: times as microseconds, missing values as None."""
+    lists = [
+        micros(frame[name]).tolist()
+        if name in _TIMES
+        else frame[name].astype(object).where(frame[name].notna(), None).tolist()
+        for name in columns
+    ]
+    return list(zip(*lists, strict=True))

@@ -1,0 +1,1 @@
+"""Who asks, and what do we tell them to do?"""

@@ -1,0 +1,1 @@
+"""What does that predict, and is it true?"""
