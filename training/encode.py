@@ -1,0 +1,80 @@
+"""One function from feature values to the numbers a tree sees, for training and for serving."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from features.language import FeatureSet
+
+Floats = npt.NDArray[np.float64]
+
+MOST_VALUES = 60
+"""The most frequent texts of a column keep a number each; the rest share one."""
+
+
+class Encoder(msgspec.Struct, frozen=True, dict=True):
+    """Numbers for texts: ``vocabulary[column]`` lists the texts 0, 1, ...; the next one is "other".
+
+    Null stays null (NaN). Ours, because a model file that loses its pandas categories silently
+    scores wrong.
+    """
+
+    names: tuple[str, ...]
+    vocabulary: dict[str, tuple[str, ...]]
+
+    @staticmethod
+    def fit(features: FeatureSet, columns: pd.DataFrame) -> Encoder:
+        """Number each text column's values, the most frequent first, equals by their text."""
+        vocabulary = {}
+        for feature in features.features:
+            if feature.type == "text":
+                counts = columns[feature.name].value_counts()
+                ordered = sorted(counts.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
+                vocabulary[feature.name] = tuple(str(text) for text, _ in ordered[:MOST_VALUES])
+        return Encoder(features.names, vocabulary)
+
+    @property
+    def categorical(self) -> list[int]:
+        """Positions of the text columns."""
+        return [i for i, name in enumerate(self.names) if name in self.vocabulary]
+
+    def matrix(self, columns: pd.DataFrame) -> Floats:
+        """(n, features) float64, C order; raises ``ValueError`` on any other columns or order."""
+        if tuple(columns.columns) != self.names:
+            raise ValueError("these are not the columns the model was trained on, in their order")
+        made = np.empty((len(columns), len(self.names)))
+        for position, name in enumerate(self.names):
+            known = self.vocabulary.get(name)
+            if known is None:
+                made[:, position] = columns[name].to_numpy()
+            else:
+                codes = pd.Index(known, dtype="str").get_indexer(columns[name]).astype(np.float64)
+                codes[codes < 0] = len(known)
+                made[:, position] = np.where(columns[name].isna(), np.nan, codes)
+        return made
+
+    def rows(self, vectors: Sequence[Sequence[float | str | None]]) -> Floats:
+        """The same for plain values, one sequence a row, as the one-lead engine returns them."""
+        made = np.array([self._row(vector) for vector in vectors], dtype=np.float64)
+        return made.reshape(len(vectors), len(self.names))
+
+    def _row(self, vector: Sequence[float | str | None]) -> list[float | str | None]:
+        row = list(vector)
+        for position, numbers in self._texts:
+            text = row[position]
+            if text is not None:
+                row[position] = numbers.get(str(text), len(numbers))
+        return row
+
+    @cached_property
+    def _texts(self) -> list[tuple[int, dict[str, int]]]:
+        return [
+            (self.names.index(name), {text: number for number, text in enumerate(known)})
+            for name, known in self.vocabulary.items()
+        ]
