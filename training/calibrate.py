@@ -67,7 +67,8 @@ def fit(form: Form, raw: Floats, converted: Bools) -> Calibration:
         a, b, c = unpack(theta)
         return float(np.logaddexp(0, -sign * (a * log_p - b * log_q + c)).mean())
 
-    found = minimize(cost, np.zeros(free), method="L-BFGS-B", bounds=[(-5, 5), (-3, 3), (-3, 3)][:free])
+    bounds = [(-5, 5), (-3, 3), (-3, 3)][:free]
+    found = minimize(cost, np.zeros(free), method="L-BFGS-B", bounds=bounds)
     a, b, c = unpack(found.x)
     return Calibration(form, a, b, c)
 

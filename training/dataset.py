@@ -65,10 +65,14 @@ class TrainingSet:
         return pd.factorize(self.rows["lead_id"])[0].astype(np.int64)
 
     def where(self, chosen: Bools) -> TrainingSet:
-        """The rows chosen by a mask."""
+        """The rows chosen by a mask (n,)."""
+        return self.take(np.flatnonzero(chosen))
+
+    def take(self, places: Ints) -> TrainingSet:
+        """The rows at the given places, in that order."""
         return TrainingSet(
-            self.rows[chosen].reset_index(drop=True),
-            self.columns[chosen].reset_index(drop=True),
+            self.rows.iloc[places].reset_index(drop=True),
+            self.columns.iloc[places].reset_index(drop=True),
             self.features,
         )
 
@@ -93,17 +97,20 @@ class TrainingSet:
         return path
 
 
-def build(
-    history: History,
-    features: FeatureSet,
-    population: Population,
-    progress: Progress | None = None,
-) -> TrainingSet:
-    """Every (open lead, as_of) whose label is complete, with what was known and what came of it."""
+def labelled(history: History, population: Population) -> pd.DataFrame:
+    """Every (open lead, as_of) whose label is complete: lead_id, as_of, converted, value."""
     spine = at_risk(history, population)
     labels = label(spine, history, population)
-    mature = labels["mature"].to_numpy()
-    rows = pd.concat([spine, labels[["converted", "value"]]], axis=1)[mature]
-    rows = rows.reset_index(drop=True)
+    rows = pd.concat([spine, labels[["converted", "value"]]], axis=1)
+    return rows[labels["mature"].to_numpy()].reset_index(drop=True)
+
+
+def build(
+    rows: pd.DataFrame,
+    features: FeatureSet,
+    history: History,
+    progress: Progress | None = None,
+) -> TrainingSet:
+    """Labelled rows with what was known at each as_of."""
     columns = compute(features, rows[["lead_id", "as_of"]], history, progress=progress)
     return TrainingSet(rows, columns, features)

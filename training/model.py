@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +23,9 @@ Ints = npt.NDArray[np.int64]
 Progress = Callable[[str], None]
 
 FOLDS = 4
+CROSS_ROWS = 80_000
+"""Rows that rounds and calibration are chosen on; more would cost time and change little."""
+
 LEAST_DEALS = 50
 """Fewer won deals of known value than this: no value head, only their mean."""
 
@@ -141,8 +146,9 @@ def train(
 ) -> LeadModel:
     """Grow both heads on a training set.
 
-    Rows of a lead weigh less the more there are (see :func:`lead_weights`). The number of rounds and the calibration come from folds by lead; the head is then grown
-    on all rows. Raises ``ValueError`` when the rows hold one class only.
+    Rows of a lead weigh less the more there are (see :func:`lead_weights`). The number of rounds
+    and the calibration come from folds by lead; the head is then grown on all rows. Raises
+    ``ValueError`` when the rows hold one class only.
     """
     recipe, say = recipe or Recipe(), progress or (lambda _: None)
     converted = data.converted
@@ -158,7 +164,8 @@ def train(
     raw, rounds = grower.out_of_fold(groups, recipe.rounds)
     say(f"conversion head: all rows, {rounds} rounds")
     booster = grower.grow(np.ones(len(data), dtype=bool), rounds)
-    calibration = choose(raw, converted, data.as_of)
+    crossed = groups >= 0
+    calibration = choose(raw, converted[crossed], data.as_of[crossed])
     say("value head")
     value_head = _value_head(data, matrix, encoder, recipe)
     return LeadModel(data.features, encoder, booster, calibration, value_head)
@@ -174,8 +181,16 @@ def lead_weights(lead: Ints) -> Floats:
 
 
 def folds_by_lead(lead: Ints, count: int = FOLDS, seed: int = 17) -> Ints:
-    """A fold number for each row (n,); rows of a lead share one."""
-    return np.random.default_rng(seed).integers(0, count, int(lead.max()) + 1)[lead]
+    """A fold number for each row (n,); rows of a lead share one.
+
+    Beyond ``CROSS_ROWS`` rows, a share of the leads drawn at random takes no part: -1.
+    """
+    draw = np.random.default_rng(seed)
+    leads = int(lead.max()) + 1
+    fold = np.arange(leads) % count
+    draw.shuffle(fold)
+    fold[draw.random(leads) > CROSS_ROWS / len(lead)] = -1
+    return fold[lead]
 
 
 class _Grower:
@@ -196,37 +211,45 @@ class _Grower:
         ).construct()
         self._matrix = matrix
 
-    def grow(self, chosen: Bools, rounds: int) -> lgb.Booster:
+    def grow(self, chosen: Bools, rounds: int, threads: int = 0) -> lgb.Booster:
         data = self._data if chosen.all() else self._data.subset(np.flatnonzero(chosen).tolist())
-        return lgb.train(self._parameters, data, rounds)
+        return lgb.train({**self._parameters, "num_threads": threads}, data, rounds)
 
     def out_of_fold(self, groups: Ints, rounds: int) -> tuple[Floats, int]:
-        """Raw predictions by the models that did not see the row's lead, and the best rounds."""
+        """Raw predictions by the models that did not see the row's lead, and the best rounds.
+
+        Rows of group -1 take no part; the predictions are those of the others, in order. Folds
+        run side by side, each on one core.
+        """
         step = max(rounds // 16, 1)
         stops = list(range(step, rounds + 1, step))
         raw = np.empty((len(stops), len(groups)))
-        for fold in np.unique(groups):
-            held = groups == fold
-            booster = self.grow(~held, rounds)
-            total: Floats | float = 0.0
-            for number, stop in enumerate(stops):
-                total = total + np.asarray(
-                    booster.predict(
-                        self._matrix[held],
-                        raw_score=True,
-                        start_iteration=stop - step,
-                        num_iteration=step,
-                    )
-                )
-                raw[number, held] = total
-        losses = [self._loss(predicted) for predicted in raw]
-        best = int(np.argmin(losses))
-        return raw[best], stops[best]
 
-    def _loss(self, raw: Floats) -> float:
+        def fold(number: int) -> None:
+            held = groups == number
+            booster = self.grow((groups >= 0) & ~held, rounds, threads=1)
+            matrix, total = self._matrix[held], np.zeros(int(held.sum()))
+            for place, stop in enumerate(stops):
+                total += booster.predict(
+                    matrix,
+                    raw_score=True,
+                    start_iteration=stop - step,
+                    num_iteration=step,
+                    num_threads=1,
+                )
+                raw[place, held] = total
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(fold, range(int(groups.max()) + 1)))
+        part = groups >= 0
+        losses = [self._loss(predicted[part], self._target[part]) for predicted in raw]
+        best = int(np.argmin(losses))
+        return raw[best, part], stops[best]
+
+    def _loss(self, raw: Floats, target: Floats) -> float:
         if self._parameters["objective"] == "binary":
-            return float(np.logaddexp(0, np.where(self._target > 0, -raw, raw)).mean())
-        return float(np.square(raw - self._target).mean())
+            return float(np.logaddexp(0, np.where(target > 0, -raw, raw)).mean())
+        return float(np.square(raw - target).mean())
 
 
 def _value_head(
@@ -237,21 +260,28 @@ def _value_head(
     if not won.any():
         return None
     logs, lead = np.log(data.value[won]), np.unique(data.lead_number[won], return_inverse=True)[1]
-    weight = lead_weights(lead)
+    weight, groups = lead_weights(lead), folds_by_lead(lead)
+    crossed = groups >= 0
     center = float(np.average(logs, weights=weight))
-    predicted, booster = np.full(len(logs), center), None
+    predicted, booster = np.full(int(crossed.sum()), center), None
     if lead.max() + 1 >= LEAST_DEALS:
         deals = Recipe(recipe.leaves, recipe.rounds, 0.02, {**recipe.extra, "lambda_l2": 2.0})
         parameters = deals.parameters("regression", len(logs))
         grower = _Grower(matrix[won], logs, weight, encoder, parameters)
-        found, rounds = grower.out_of_fold(folds_by_lead(lead), recipe.rounds)
-        if np.average((found - logs) ** 2, weights=weight) < np.average(
-            (center - logs) ** 2, weights=weight
-        ):
+        found, rounds = grower.out_of_fold(groups, recipe.rounds)
+        if _squared(found - logs[crossed]) < _squared(predicted - logs[crossed]):
             predicted, booster = found, grower.grow(np.ones(len(logs), dtype=bool), rounds)
-    residual = logs - predicted
+    low, high, smearing = _spread(logs[crossed] - predicted, weight[crossed])
+    return ValueHead(booster, center, smearing, low, high)
+
+
+def _squared(residual: Floats) -> float:
+    return float(np.square(residual).mean())
+
+
+def _spread(residual: Floats, weight: Floats) -> tuple[float, float, float]:
+    """The 5 % and 95 % quantiles and the mean of exp(residual), weighted."""
     order = np.argsort(residual)
     share = np.cumsum(weight[order]) / weight.sum()
     low, high = np.exp(residual[order][np.searchsorted(share, [0.05, 0.95])])
-    smearing = float(np.average(np.exp(residual), weights=weight))
-    return ValueHead(booster, center, smearing, float(low), float(high))
+    return float(low), float(high), float(np.average(np.exp(residual), weights=weight))

@@ -1,0 +1,293 @@
+"""One experiment: history in; honest report, final model and bundle out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from features.source import Evaluation, Population
+
+from features import catalog
+from features.language import FeatureSet
+from features.schema import History
+from features.times import DAY, duration_text, iso, micros
+from training import bundle, timeline
+from training.baselines import BaseRate, Contender, NaiveBayes, Scorecard
+from training.dataset import TrainingSet, build, labelled
+from training.evaluate import Outcomes, Predictions, evaluate, measure
+from training.model import LeadModel, Recipe, lead_weights, train
+from training.report import Report, TopFeature
+
+Floats = npt.NDArray[np.float64]
+Ceiling = Callable[[pd.DataFrame], pd.DataFrame]
+"""From a spine to the true probability and expected_value of each row; simulated data only."""
+
+MAIN = "leadcast"
+CAPACITY = 0.2
+_RANDOM_ROWS = 40_000
+_REFERENCE_ROWS = 20_000
+_CONTENDERS: dict[str, Contender] = {
+    "base rate": BaseRate(),
+    "naive Bayes": NaiveBayes(),
+    "logistic regression": Scorecard(),
+}
+
+
+class Declared(Protocol):
+    """What an experiment needs to know of a source; ``features.source.Source`` has it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def population(self) -> Population: ...  # noqa: D102
+    @property
+    def evaluation(self) -> Evaluation: ...  # noqa: D102
+    @property
+    def reveals(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def exclude(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def timeless(self) -> bool: ...  # noqa: D102
+
+
+class Progress(Protocol):
+    """Told what is going on: a step's name, and how much of it is done (0..1)."""
+
+    def __call__(self, step: str, share: float) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What an experiment leaves behind; ``test`` and ``said`` are the out-of-time rows."""
+
+    report: Report
+    model: LeadModel
+    data: TrainingSet
+    origin: bundle.Origin
+    test: Outcomes
+    said: Sequence[Predictions]
+
+    def write_bundle(self, directory: Path) -> bundle.Bundle:
+        """Write the final model; its reference population is the latest labelled rows."""
+        latest = np.sort(np.argsort(self.data.as_of, kind="stable")[-_REFERENCE_ROWS:])
+        matrix = self.model.encoder.matrix(self.data.columns.iloc[latest])
+        return bundle.write(self.model, self.origin, matrix, directory)
+
+
+def visible_features(history: History, reveals: Sequence[str]) -> History:
+    """The same history without the events that tell the outcome."""
+    if not reveals:
+        return history
+    events = history.events[~history.events["kind"].isin(list(reveals))].reset_index(drop=True)
+    return History(history.leads, events, history.changes, history.outcomes)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What an experiment will do: its labelled rows, how time cuts them, and the features."""
+
+    rows: pd.DataFrame
+    folds: Sequence[timeline.Fold]
+    features: FeatureSet
+
+    @property
+    def picture(self) -> str:
+        """The folds drawn as text."""
+        return timeline.picture(micros(self.rows["as_of"]), self.folds)
+
+
+def plan(history: History, source: Declared, features: FeatureSet | None = None) -> Plan:
+    """Cut time into folds without computing a feature.
+
+    Without ``features``: the catalog's default set, derived from what was known before the first
+    origin only. Raises :class:`training.timeline.TimelineError` when the history is too short.
+    """
+    rows = labelled(history, source.population)
+    folds = timeline.folds(micros(rows["as_of"]), source.population, source.evaluation)
+    chosen = features or catalog.default(
+        visible_features(history, source.reveals),
+        before=folds[0].origin,
+        exclude=source.exclude,
+        timeless=source.timeless,
+    )
+    return Plan(rows, folds, chosen)
+
+
+def training_set(
+    history: History, source: Declared, planned: Plan, progress: Progress | None = None
+) -> TrainingSet:
+    """The planned rows with their features; events that tell the outcome are never read."""
+    say = progress or _silent
+    seen = visible_features(history, source.reveals)
+    step = f"{len(planned.features)} features of {len(planned.rows):,} rows"
+    return build(planned.rows, planned.features, seen, lambda share: say(step, share))
+
+
+def run(
+    history: History,
+    source: Declared,
+    *,
+    features: FeatureSet | None = None,
+    recipe: Recipe | None = None,
+    ceiling: Ceiling | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Train, judge out of time, and train again on every row for service.
+
+    Each fold trains on labels complete at its origin and is judged on the rows after it; the
+    report pools the folds. ``ceiling`` adds what the truth itself would score. Raises
+    :class:`training.timeline.TimelineError` when the history is too short.
+    """
+    say = progress or _silent
+    planned = plan(history, source, features)
+    folds = planned.folds
+    data = training_set(history, source, planned, say)
+    judged = [_judge(data, fold, recipe, say, i, len(folds)) for i, fold in enumerate(folds)]
+    rows = np.concatenate([rows for rows, _ in judged])
+    said = [_joined([made[i] for _, made in judged]) for i in range(len(judged[0][1]))]
+    test = _outcomes(data.take(rows))
+    say("random split, for comparison", 0.0)
+    flattering = _random_split(data, recipe)
+    say("final model", 0.0)
+    model = train(data, recipe, lambda step: say(f"final model: {step}", 0.5))
+    say("report", 0.0)
+    report = Report(
+        title=f"Leadcast on {source.name}",
+        source=source.name,
+        target=_target(source),
+        timeline=planned.picture,
+        evaluation=evaluate(test, said, main=MAIN, capacity=CAPACITY),
+        random_split=flattering,
+        ceiling=None if ceiling is None else _ceiling(ceiling, data.rows.loc[rows], test),
+        training=_facts(data, model),
+        calibration=model.calibration.text,
+        features=_top_features(model),
+        notes=_notes(source, model),
+    )
+    trained_until = int(data.as_of.max()) + source.population.horizon
+    origin = bundle.Origin(
+        source.name,
+        source.population,
+        source.timeless,
+        tuple(source.reveals),
+        trained_until,
+        data.digest,
+    )
+    return Result(report, model, data, origin, test, said)
+
+
+def _silent(step: str, share: float) -> None:
+    del step, share
+
+
+def _judge(
+    data: TrainingSet,
+    fold: timeline.Fold,
+    recipe: Recipe | None,
+    say: Progress,
+    number: int,
+    count: int,
+) -> tuple[npt.NDArray[np.int64], list[Predictions]]:
+    step = f"fold {number + 1} of {count}"
+    say(step, 0.0)
+    rows = np.flatnonzero(fold.test(data.as_of))
+    teach, test = data.where(fold.train(data.as_of)), data.where(fold.test(data.as_of))
+    model = train(teach, recipe, lambda part: say(f"{step}: {part}", 0.3))
+    said = model.predict(model.encoder.matrix(test.columns))
+    made = [
+        Predictions(MAIN, said.probability, said.expected_value, said.value_low, said.value_high)
+    ]
+    for name, contender in _CONTENDERS.items():
+        say(f"{step}: {name}", 0.8)
+        weight = np.ones(len(teach)) if name == "base rate" else lead_weights(teach.lead_number)
+        fitted = contender.fit(teach.columns, teach.converted, weight)
+        made.append(Predictions(name, fitted.probability(test.columns)))
+    say(step, 1.0)
+    return rows, made
+
+
+def _joined(parts: Sequence[Predictions]) -> Predictions:
+    def join(name: str) -> Floats | None:
+        columns = [getattr(part, name) for part in parts]
+        return None if any(column is None for column in columns) else np.concatenate(columns)
+
+    probability = join("probability")
+    assert probability is not None
+    return Predictions(
+        parts[0].name, probability, join("expected_value"), join("value_low"), join("value_high")
+    )
+
+
+def _outcomes(data: TrainingSet) -> Outcomes:
+    has_values = bool(np.nan_to_num(data.value).any())
+    return Outcomes(data.lead_id, data.as_of, data.converted, data.value if has_values else None)
+
+
+def _random_split(data: TrainingSet, recipe: Recipe | None) -> dict[str, float | None]:
+    """What a random split of rows would have claimed for the same recipe: the usual error."""
+    draw = np.random.default_rng(0).permutation(len(data))[:_RANDOM_ROWS]
+    cut = int(0.75 * len(draw))
+    teach, test = (np.isin(np.arange(len(data)), part) for part in (draw[:cut], draw[cut:]))
+    taught, judged = data.where(teach), data.where(test)
+    if taught.converted.all() or not taught.converted.any():
+        return {}
+    model = train(taught, recipe)
+    said = model.predict(model.encoder.matrix(judged.columns))
+    made = Predictions("random split", said.probability, said.expected_value)
+    return measure(_outcomes(judged), made, CAPACITY)
+
+
+def _ceiling(truth: Ceiling, rows: pd.DataFrame, test: Outcomes) -> dict[str, float | None]:
+    known = truth(rows[["lead_id", "as_of"]].reset_index(drop=True))
+    chance, worth = known["probability"].to_numpy(), known["expected_value"].to_numpy()
+    return measure(test, Predictions("truth", chance, worth), CAPACITY)
+
+
+def _target(source: Declared) -> str:
+    if source.timeless:
+        return source.population.target
+    horizon = source.population.horizon
+    days = f"{horizon // DAY} days" if horizon % DAY == 0 else duration_text(horizon)
+    return f"{source.population.target} within {days}"
+
+
+def _facts(data: TrainingSet, model: LeadModel) -> dict[str, str | int | float]:
+    return {
+        "rows": len(data),
+        "leads": int(data.lead_number.max()) + 1,
+        "conversions (rows)": int(data.converted.sum()),
+        "first as-of": iso(int(data.as_of.min())),
+        "last as-of": iso(int(data.as_of.max())),
+        "features": len(data.features),
+        "feature set": data.features.fingerprint[:12],
+        "data": data.digest[:12],
+        "trees": model.booster.num_trees(),
+    }
+
+
+def _top_features(model: LeadModel, most: int = 15) -> list[TopFeature]:
+    gain = model.booster.feature_importance("gain")
+    order = np.argsort(-gain, kind="stable")[:most]
+    total = float(gain.sum()) or 1.0
+    features = model.features.features
+    return [
+        TopFeature(features[i].name, features[i].sentence, float(gain[i]) / total)
+        for i in order
+        if gain[i] > 0
+    ]
+
+
+def _notes(source: Declared, model: LeadModel) -> list[str]:
+    notes = []
+    if source.timeless:
+        notes.append("The data have no times: rows are split in their order, not by date.")
+    if model.value_head is None:
+        notes.append("The data have no deal values: no value head, leads rank by probability.")
+    if source.reveals:
+        notes.append(f"Never read, they tell the outcome: {', '.join(source.reveals)}.")
+    return notes

@@ -1,0 +1,126 @@
+"""Runs and models in MLflow: log, register, promote, pull. The only import of mlflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from training import bundle, report
+from training.experiment import Result
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+class RegistryError(ValueError):
+    """A model that is not there; says what is."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered model version."""
+
+    model: str
+    version: str
+    run_id: str
+
+
+class Registry:
+    """An MLflow store under one directory: ``mlflow.db`` and ``artifacts/``."""
+
+    def __init__(self, directory: Path = Path("mlruns")) -> None:
+        self._directory = directory.resolve()
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._client = mlflow.MlflowClient(f"sqlite:///{self._directory}/mlflow.db")
+
+    def log(self, result: Result, config: str = "") -> Entry:
+        """Log a run with its report and bundle, register it and make it the challenger.
+
+        ``config`` is the source declaration's text; logged, so that the run can be repeated.
+        """
+        name = result.report.source
+        run_id = self._client.create_run(self._experiment(name)).info.run_id
+        with tempfile.TemporaryDirectory() as scratch:
+            directory = Path(scratch)
+            made = result.write_bundle(directory / "bundle")
+            (directory / "report.txt").write_text(report.text(result.report), encoding="utf-8")
+            (directory / "report.html").write_text(report.html(result.report), encoding="utf-8")
+            (directory / "source.toml").write_text(config, encoding="utf-8")
+            found = json.dumps(result.report.evaluation.to_json(), indent=1)
+            (directory / "evaluation.json").write_text(found, encoding="utf-8")
+            self._client.log_artifacts(run_id, str(directory))
+        self._measures(run_id, result)
+        self._client.log_param(run_id, "bundle", made.version)
+        self._client.set_terminated(run_id)
+        return self._register(name, run_id)
+
+    def promote(self, model: str, version: str | None = None) -> Entry:
+        """Make a version (default: the challenger) the champion, after checking its bundle."""
+        entry = self.find(model, version or CHALLENGER)
+        bundle.check(self.artifact(entry, "bundle"))
+        self._client.set_registered_model_alias(model, CHAMPION, entry.version)
+        return entry
+
+    def pull(self, model: str, target: Path, version: str = CHAMPION) -> Entry:
+        """Copy a version's verified bundle to ``target``, whole or not at all."""
+        entry = self.find(model, version)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        bundle.copy(self.artifact(entry, "bundle"), target)
+        return entry
+
+    def find(self, model: str, version: str = CHALLENGER) -> Entry:
+        """A version by number or alias; raises :class:`RegistryError` naming what there is."""
+        try:
+            if version.isdigit():
+                found = self._client.get_model_version(model, version)
+            else:
+                found = self._client.get_model_version_by_alias(model, version)
+        except MlflowException:
+            known = ", ".join(self.models()) or "none yet: run leadcast train"
+            raise RegistryError(
+                f"no {version} of model {model!r} in {self._directory.name}; models: {known}"
+            ) from None
+        return Entry(model, str(found.version), found.run_id)
+
+    def models(self) -> list[str]:
+        """The registered models, the one that changed last first."""
+        found = self._client.search_registered_models()
+        ordered = sorted(found, key=lambda model: -int(model.last_updated_timestamp or 0))
+        return [model.name for model in ordered]
+
+    def artifact(self, entry: Entry, path: str) -> Path:
+        """The local path of a file or directory that a run left."""
+        return Path(self._client.download_artifacts(entry.run_id, path))
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return found.experiment_id
+        location = (self._directory / "artifacts").as_uri()
+        return self._client.create_experiment(name, artifact_location=location)
+
+    def _measures(self, run_id: str, result: Result) -> None:
+        for fact, value in result.report.training.items():
+            key = fact.replace("(", "").replace(")", "")
+            self._client.log_param(run_id, key, value)
+        for contender, measures in result.report.evaluation.measures.items():
+            for measure, estimate in measures.items():
+                if estimate.value is not None:
+                    key = f"{contender}.{measure}"
+                    self._client.log_metric(run_id, key, estimate.value)
+
+    def _register(self, model: str, run_id: str) -> Entry:
+        if model not in self.models():
+            self._client.create_registered_model(model)
+        source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
+        version = self._client.create_model_version(model, source, run_id).version
+        self._client.set_registered_model_alias(model, CHALLENGER, version)
+        return Entry(model, str(version), run_id)

@@ -1,0 +1,343 @@
+"""The report of one training run, for a terminal and as one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import jinja2
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from features.times import iso
+from training.evaluate import ORACLE, SHARES, Estimate, Evaluation, Floats
+
+_MEASURES = {
+    "auc": ("AUC", 3),
+    "log_loss": ("log loss", 4),
+    "brier": ("Brier score", 4),
+    "calibration_error": ("calibration error", 4),
+    "lift": ("lift", 2),
+    "value_at_capacity": ("share of value", 3),
+    "value_coverage": ("deal value inside its interval", 3),
+}
+_WIDTH = 100
+_MAIN, _QUIET, _FAINT = "#1b5e9e", "#6b7680", "#d5dbe1"
+_OTHERS = ("#c0702a", "#4c8c4a", "#8a5aa3", "#a8495a", "#3d8f93")
+
+_RELIABILITY = (
+    "Reliability: what was predicted and what came true, ten bins of equal count. The bars hold "
+    "all together with 90 %; a model that means what it says lies on the diagonal. Below: how "
+    "many rows got which prediction."
+)
+_GAIN = "Gain: working the best rows first, the share of all conversions reached."
+_VALUE = "Value: working the most valuable rows first, the share of all realised value reached."
+
+
+@dataclass(frozen=True)
+class TopFeature:
+    """A feature the model leans on: its name, what it means, its share of the total gain."""
+
+    name: str
+    sentence: str
+    gain: float
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a training run found.
+
+    - ``evaluation``: the honest one, out of time
+    - ``random_split``: measure -> what a random split would have claimed
+    - ``ceiling``: measure -> what the truth itself reaches; simulated data only
+    - ``training``: fact -> value, in the order they are shown (rows, leads, features, digests)
+    - ``timeline``: a preformatted picture; ``target`` names outcome and horizon
+    """
+
+    title: str
+    source: str
+    target: str
+    timeline: str
+    evaluation: Evaluation
+    random_split: Mapping[str, float | None] = field(default_factory=dict)
+    ceiling: Mapping[str, float | None] | None = None
+    training: Mapping[str, str | int | float] = field(default_factory=dict)
+    calibration: str = "none"
+    features: Sequence[TopFeature] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Table:
+    """``words`` leading columns are text, the rest numbers; an empty header is not shown."""
+
+    title: str
+    note: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    words: int = 1
+
+
+def text(report: Report) -> str:
+    """The report for a terminal of 100 columns."""
+    facts = _aligned(_Table("", "", (), list(_facts(report).items()), words=2))
+    parts = [report.title, "=" * len(report.title), *facts]
+    for note in report.notes:
+        parts += textwrap.wrap(f"note: {note}", _WIDTH, subsequent_indent="      ")
+    parts += ["", "Timeline", *(f"  {line}" for line in report.timeline.splitlines())]
+    for table in _tables(report):
+        about = textwrap.wrap(table.note, _WIDTH - 2, initial_indent="  ", subsequent_indent="  ")
+        parts += ["", table.title, *about, *_aligned(table)]
+    return "\n".join(line.rstrip() for line in parts) + "\n"
+
+
+def html(report: Report) -> str:
+    """The report as one HTML page: style and SVG figures inside, nothing loaded from elsewhere."""
+    folder = jinja2.FileSystemLoader(Path(__file__).parent)
+    page = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return page.get_template("report.html.jinja").render(
+        report=report,
+        facts=_facts(report),
+        tables=_tables(report),
+        figures=[(caption, Markup(_svg(drawn))) for caption, drawn in figures(report.evaluation)],
+    )
+
+
+def figures(evaluation: Evaluation) -> list[tuple[str, Figure]]:
+    """Captions and figures: reliability, gain and, when values are known, value curves."""
+    drawn = [(_RELIABILITY, _reliability_figure(evaluation))]
+    if evaluation.gain:
+        axis = "share of conversions among them"
+        drawn.append((_GAIN, _curves(evaluation, evaluation.gain, axis)))
+    if evaluation.value:
+        axis = "share of realised value they hold"
+        drawn.append((_VALUE, _curves(evaluation, evaluation.value, axis)))
+    return drawn
+
+
+def _facts(report: Report) -> dict[str, str]:
+    found = report.evaluation
+    first, last = (iso(moment)[:10] for moment in found.period)
+    return {
+        "source": report.source,
+        "target": report.target,
+        "tested": f"{first} to {last}: {found.rows:,} rows of {found.leads:,} leads, "
+        f"{found.conversions:,} converted ({_percent(found.positive_rate)})",
+        "calibration": report.calibration,
+    }
+
+
+def _tables(report: Report) -> list[_Table]:
+    found = report.evaluation
+    tables = [_honest(report), _contenders(found), _differences(found), _reliability(found)]
+    tables.append(_capacity(found))
+    leaned = [(f.name, _percent(f.gain), f.sentence) for f in report.features]
+    header = ("feature", "gain", "meaning")
+    tables.append(_Table("What the model leans on", "share of the total gain", header, leaned, 3))
+    facts = [(name, _fact(value)) for name, value in report.training.items()]
+    tables.append(_Table("Training", "", (), facts, words=2))
+    return [table for table in tables if table.rows]
+
+
+def _honest(report: Report) -> _Table:
+    columns: dict[str, Mapping[str, float | None]] = {}
+    if report.random_split:
+        columns["random split"] = report.random_split
+    if report.ceiling is not None:
+        columns["ceiling (truth)"] = report.ceiling
+    rows = [
+        (
+            label,
+            _interval(estimate, digits),
+            *(_number(c.get(name), digits) for c in columns.values()),
+        )
+        for name, (label, digits) in _MEASURES.items()
+        if (estimate := report.evaluation.measures[report.evaluation.main][name]).value is not None
+    ]
+    best = _whole(report.evaluation.capacity)
+    note = f"out of time, 90 % intervals by lead; lift and value in the best {best} of the rows"
+    if report.random_split:
+        note += "; beside it what a random split would have claimed"
+    header = (report.evaluation.main, "honest", *columns)
+    return _Table("How good is it", note, header, rows)
+
+
+def _contenders(found: Evaluation) -> _Table:
+    shown = ("log_loss", "auc", "calibration_error")
+    rows = [
+        (name, *(_interval(measures[m], _MEASURES[m][1]) for m in shown))
+        for name, measures in sorted(found.measures.items(), key=_by_log_loss)
+    ]
+    header = ("contender", *(_MEASURES[m][0] for m in shown))
+    return _Table("Contenders", "the best log loss first", header, rows)
+
+
+def _by_log_loss(item: tuple[str, Mapping[str, Estimate]]) -> float:
+    loss = item[1]["log_loss"].value
+    return np.inf if loss is None else loss
+
+
+def _differences(found: Evaluation) -> _Table:
+    rows = [
+        (name, _interval(by["log_loss"], 4, "+"), _interval(by["auc"], 4, "+"), _verdict(found, by))
+        for name, by in found.differences.items()
+    ]
+    header = ("against", "log loss", "AUC", "by log loss")
+    note = "differences on the same draws of leads; less log loss and more AUC are better"
+    return _Table(f"{found.main} minus the others", note, header, rows)
+
+
+def _verdict(found: Evaluation, by: Mapping[str, Estimate]) -> str:
+    low, high = by["log_loss"].low, by["log_loss"].high
+    if low is None or high is None or low <= 0 <= high:
+        return "no clear difference"
+    return f"{found.main} is {'better' if high < 0 else 'worse'}"
+
+
+def _reliability(found: Evaluation) -> _Table:
+    rows = [
+        (
+            f"{number}",
+            f"{line.rows:,}",
+            f"{line.leads:,}",
+            _percent(line.predicted),
+            _percent(line.observed),
+            f"{_percent(line.low)} to {_percent(line.high)}",
+            "" if line.low <= line.predicted <= line.high else "outside",
+        )
+        for number, line in enumerate(found.reliability, 1)
+    ]
+    header = ("bin", "rows", "leads", "predicted", "observed", "90 % band, all bins together", "")
+    return _Table("Reliability", "equal counts, lowest predictions first", header, rows)
+
+
+def _capacity(found: Evaluation) -> _Table:
+    def held(curve: Floats | None) -> float | None:
+        return None if curve is None else float(np.interp(found.capacity, SHARES, curve))
+
+    rows = []
+    for name in dict.fromkeys([*found.gain, *found.value]):
+        won, value = held(found.gain.get(name)), held(found.value.get(name))
+        lift = None if won is None else won / found.capacity
+        rows.append((name, _percent(won), _number(lift, 2), _percent(value)))
+    header = ("in order of", "conversions held", "lift", "value held")
+    note = "conversions in order of probability; value in order of expected value where one is said"
+    return _Table(f"The best {_whole(found.capacity)} of the rows", note, header, rows)
+
+
+def _aligned(table: _Table) -> list[str]:
+    """The lines of a table; words that end a line are wrapped at 100 columns."""
+    rows = [table.header, *table.rows] if table.header else table.rows
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if place < table.words else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        line = "  " + "  ".join(cells)
+        hang = " " * (len(line) - widths[-1])
+        lines += textwrap.wrap(line, _WIDTH, subsequent_indent=hang)
+    return lines
+
+
+def _reliability_figure(found: Evaluation) -> Figure:
+    figure = Figure(figsize=(5.2, 5.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    upper.plot([0, 1], [0, 1], color=_QUIET, lw=1, ls=(0, (4, 3)))
+    said = np.array([line.predicted for line in found.reliability])
+    seen = np.array([line.observed for line in found.reliability])
+    low, high = np.array([(line.low, line.high) for line in found.reliability]).T
+    reach = np.maximum([seen - low, high - seen], 0)
+    upper.errorbar(said, seen, reach, color=_MAIN, fmt="o-", ms=4.5, lw=1.2, capsize=3)
+    upper.axhline(found.positive_rate, color=_FAINT, lw=1, zorder=0)
+    upper.annotate(
+        "base rate",
+        (1, found.positive_rate),
+        (-2, 3),
+        textcoords="offset points",
+        ha="right",
+        color=_QUIET,
+        fontsize=8,
+    )
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="observed rate")
+    steps = np.linspace(0, 1, found.scores.shape[1] + 1)
+    lost, won = found.scores
+    lower.bar(steps[:-1], won, 0.05, align="edge", color=_MAIN, label="converted")
+    lower.bar(steps[:-1], lost, 0.05, won, align="edge", color=_FAINT, label="did not convert")
+    lower.set(xlabel="predicted probability", ylabel="rows")
+    lower.legend(frameon=False, fontsize=8)
+    for axes in (upper, lower):
+        _tidy(axes)
+    return figure
+
+
+def _curves(found: Evaluation, curves: Mapping[str, Floats], axis: str) -> Figure:
+    """Main's curve over the others; the line of no order; a mark at capacity."""
+    figure = Figure(figsize=(5.2, 5.0), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(found.capacity, color=_FAINT, lw=1, zorder=0)
+    axes.plot([0, 1], [0, 1], color=_QUIET, lw=1, ls=(0, (4, 3)), label="no order")
+    for name, curve in curves.items():
+        colour, width, dash = _stroke(found, name)
+        reached = _percent(float(np.interp(found.capacity, SHARES, curve)))
+        axes.plot(SHARES, curve, c=colour, lw=width, ls=dash, label=f"{name} ({reached})")
+    axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="share of rows worked", ylabel=axis)
+    title = f"reached with {_whole(found.capacity)} of the rows"
+    axes.legend(frameon=False, fontsize=8, title=title, title_fontsize=8, loc="lower right")
+    _tidy(axes)
+    return figure
+
+
+def _stroke(found: Evaluation, name: str) -> tuple[str, float, str]:
+    """Colour, width and dash of a curve, the same in every figure."""
+    if name == found.main:
+        return _MAIN, 2.4, "-"
+    others = [other for other in found.measures if other != found.main]
+    if name in others:
+        return _OTHERS[others.index(name) % len(_OTHERS)], 1.3, "-"
+    return ("black", 1.0, ":") if name == ORACLE else (_MAIN, 1.0, "--")
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=_QUIET, labelsize=8)
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as an ``<svg>`` element: text stays text, same figure same bytes."""
+    page = BytesIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "leadcast"}):
+        figure.savefig(page, format="svg", metadata=nothing)
+    drawn = page.getvalue().decode()
+    return drawn[drawn.index("<svg") :]
+
+
+def _interval(estimate: Estimate, digits: int, sign: str = "") -> str:
+    if estimate.low is None or estimate.high is None:
+        return _number(estimate.value, digits, sign)
+    low, high = (_number(bound, digits, sign) for bound in (estimate.low, estimate.high))
+    return f"{_number(estimate.value, digits, sign)} [{low}, {high}]"
+
+
+def _number(value: float | None, digits: int, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.{digits}f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _whole(share: float) -> str:
+    return f"{100 * share:g} %"
+
+
+def _fact(value: str | int | float) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
