@@ -70,8 +70,13 @@ def _first_known(history: History, kind: str) -> Ints:
 def _earliest(history: History, facts: pd.DataFrame) -> Ints:
     seen = np.maximum(micros(facts["occurred_at"]), micros(facts["known_at"]))
     first = pd.Series(seen, index=facts["lead_id"].to_numpy()).groupby(level=0).min()
-    found = first.reindex(history.leads["lead_id"].to_numpy())
-    return found.astype("Int64").fillna(_NEVER).to_numpy(dtype=np.int64)
+    return _by_lead(first, history)
+
+
+def _by_lead(moments: pd.Series, history: History) -> Ints:
+    """One moment for each lead, in the order of the leads; never where there is none."""
+    found = moments.reindex(history.leads["lead_id"].to_numpy())
+    return np.asarray(found.astype("Int64").fillna(_NEVER), dtype=np.int64)
 
 
 def _grid(start: Ints, settled: Ints, end: int, step: str) -> tuple[Ints, Ints]:
@@ -124,5 +129,4 @@ def label(
 def _first_outcome(history: History) -> Ints:
     outcomes = history.outcomes
     first = pd.Series(micros(outcomes["occurred_at"]), index=outcomes["lead_id"].to_numpy())
-    found = first.groupby(level=0).min().reindex(history.leads["lead_id"].to_numpy())
-    return found.astype("Int64").fillna(_NEVER).to_numpy(dtype=np.int64)
+    return _by_lead(first.groupby(level=0).min(), history)

@@ -12,77 +12,82 @@ from features.schema import History
 from features.times import DAY, from_micros
 
 START = 1_700_000_000_000_000
-MOMENTS = st.one_of(
-    st.integers(0, 40).map(lambda day: START + day * DAY),
-    st.integers(0, 40 * 24).map(lambda hour: START + hour * DAY // 24),
-    st.integers(0, 40).flatmap(
-        lambda day: st.integers(-2, 2).map(lambda shift: START + day * DAY + shift)
-    ),
-)
-KINDS = ["call", "page visit", "a'b", 'c"d', "é🙂", "None", "00123"]
-TEXTS = st.one_of(st.none(), st.sampled_from(["x", "X", "", " ", "NaN", "ß🙂", "o'k", "01", "\\n"]))
-NUMBERS = st.one_of(st.none(), st.floats(0, 1e9), st.integers(0, 5).map(float))
 LEADS = ["1", "10", "2", "00123", "None", "é"]
-WINDOWS = st.sampled_from([None, "1d", "7d", "30d", "1us", "36h"])
+KINDS = ["call", "page visit", "a'b", 'c"d', "é🙂", "None", "00123", "back\\slash", "%s ?"]
+IDS = ["2", "10", "é", "Z", "a", "🙂", "\uffff", "01", "1", " ", "00", "B"]
+TEXTS = st.sampled_from(
+    [None, None, "x", "X", " ", "NaN", "ß🙂", "o'k", "01", "\\n", "a\x00b", "\uffff", "null"]
+)
+NUMBERS = st.one_of(st.none(), st.floats(0, 1e9), st.integers(0, 5).map(float))
+SCORES = st.sampled_from([None, -3.0, -0.5, 0.0, 2.0])
+WINDOWS = [None, "1d", "7d", "30d", "1us", "36h"]
+STEPS = [0, 1, DAY, 7 * DAY, 30 * DAY, DAY * 3 // 2]
+
+_MOMENT = st.integers(-2, 40 * 24).map(
+    lambda hour: START + hour * DAY // 24 if hour >= 0 else hour * 10_000 * DAY
+)
+_CHANNELS = st.sampled_from([None, "web", "phone"])
+_KIND = st.sampled_from([*["call"] * 9, *["page visit"] * 3, *KINDS])
+_FIELD = st.sampled_from(["stage", "stage", "owner"])
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[History, pd.DataFrame]:
-    """A history and a spine over its leads; as_of times often fall exactly on a fact."""
-    ids = draw(st.lists(st.sampled_from(LEADS), min_size=1, max_size=5, unique=True))
+    """A history and a spine over its leads.
+
+    All times are a few moments or a window away from them, so facts tie with each other, and
+    as_of falls on facts and their windows' edges.
+    """
+    moments = draw(st.lists(_MOMENT, min_size=1, max_size=3))
+    moment = st.sampled_from(moments)
+    ids = draw(st.lists(st.sampled_from(LEADS), min_size=1, max_size=4, unique=True))
     leads = [
         {
             "lead_id": lead,
-            "created_at": draw(MOMENTS),
-            "account_id": draw(st.sampled_from([None, "acme", "1"])),
+            "created_at": draw(moment) - draw(st.sampled_from([0, 9 * DAY])),
+            "account_id": draw(st.sampled_from(["acme", "acme", "acme", "1", None])),
             "industry": draw(TEXTS),
             "size": draw(NUMBERS),
         }
         for lead in ids
     ]
-    events = [_event(draw, ids, number) for number in range(draw(st.integers(0, 12)))]
+    order = draw(st.permutations(IDS))
+    events = [_event(draw, ids, moment, one) for one in order[: draw(st.integers(0, len(IDS)))]]
     changes = [
         {
             "lead_id": draw(st.sampled_from(ids)),
-            "change_id": str(number),
-            "field": draw(st.sampled_from(["stage", "owner"])),
+            "change_id": one,
+            "field": draw(_FIELD),
             "value": draw(TEXTS),
-            "known_at": draw(MOMENTS),
+            "known_at": draw(moment),
         }
-        for number in range(draw(st.integers(0, 4)))
+        for one in order[: draw(st.integers(0, 5))]
     ]
-    moments = [
-        fact[key]
-        for fact in (*events, *changes)
-        for key in ("occurred_at", "known_at")
-        if key in fact
-    ]
-    as_of = st.one_of(MOMENTS, st.sampled_from(moments).flatmap(_near) if moments else MOMENTS)
     spine = [
-        {"lead_id": draw(st.sampled_from(ids)), "as_of": draw(as_of)}
+        {
+            "lead_id": draw(st.sampled_from(ids)),
+            "as_of": draw(moment) + draw(st.sampled_from(STEPS)) + draw(st.integers(-1, 1)),
+        }
         for _ in range(draw(st.integers(1, 5)))
     ]
     return history(leads, events, changes), frame(spine, "lead_id", "as_of")
 
 
-def _near(moment: int) -> st.SearchStrategy[int]:
-    days = st.sampled_from([0, 1, 7, 30])
-    return st.tuples(days, st.integers(-1, 1)).map(lambda pair: moment + pair[0] * DAY + pair[1])
-
-
-def _event(draw: st.DrawFn, ids: list[str], number: int) -> dict[str, Any]:
-    occurred = draw(MOMENTS)
-    late = draw(st.sampled_from([0, 0, 0, 1, DAY, 9 * DAY]))
+def _event(
+    draw: st.DrawFn, ids: list[str], moment: st.SearchStrategy[int], one: str
+) -> dict[str, Any]:
+    occurred = draw(moment)
     return {
         "lead_id": draw(st.sampled_from(ids)),
-        "event_id": str(number),
-        "kind": draw(st.sampled_from(KINDS)),
+        "event_id": one,
+        "kind": draw(_KIND),
         "occurred_at": occurred,
-        "known_at": occurred + late,
-        "channel": draw(st.sampled_from([None, "web", "phone"])),
+        "known_at": occurred + draw(st.sampled_from([0, 0, 0, 1, DAY, 9 * DAY])),
+        "channel": draw(_CHANNELS),
         "campaign": draw(TEXTS),
         "value": draw(NUMBERS),
         "page": draw(TEXTS),
+        "score": draw(SCORES),
     }
 
 
@@ -93,7 +98,7 @@ def frame(rows: list[dict[str, Any]], *columns: str) -> pd.DataFrame:
         values = [row[name] for row in rows]
         if name.endswith("_at") or name == "as_of":
             made[name] = from_micros(values)
-        elif name in ("value", "size", "deal_value") and "field" not in columns:
+        elif name in ("value", "score", "size", "deal_value") and "field" not in columns:
             made[name] = pd.Series(values, dtype="float64")
         else:
             made[name] = pd.Series(values, dtype="str")
@@ -105,7 +110,7 @@ def history(leads: list[Any], events: list[Any], changes: list[Any]) -> History:
     return History(
         leads=frame(leads, "lead_id", "created_at", "account_id", "industry", "size"),
         events=frame(events, "lead_id", "event_id", "kind", "occurred_at", "known_at", "channel",
-                     "campaign", "value", "page"),
+                     "campaign", "value", "page", "score"),
         changes=frame(changes, "lead_id", "change_id", "field", "value", "known_at"),
         outcomes=frame([], "lead_id", "outcome", "occurred_at", "known_at", "deal_value", "reason"),
     )  # fmt: skip
@@ -114,17 +119,11 @@ def history(leads: list[Any], events: list[Any], changes: list[Any]) -> History:
 @st.composite
 def facts(draw: st.DrawFn) -> say.Facts:
     """A selection of facts."""
-    kinds = draw(
-        st.one_of(
-            st.none(),
-            st.sampled_from(KINDS),
-            st.lists(st.sampled_from(KINDS), min_size=1, max_size=3),
-        )
-    )
-    channel = draw(st.sampled_from([None, None, "web", "phone"]))
-    build = draw(st.sampled_from([say.events, say.events, say.account_events]))
-    if draw(st.integers(0, 6)) == 0:
-        return say.changes(draw(st.sampled_from(["stage", "owner", ("stage", "owner")])))
+    if draw(st.integers(0, 4)) == 0:
+        return say.changes(draw(st.sampled_from(["stage", "stage", "owner", ("stage", "owner")])))
+    kinds = draw(st.one_of(st.none(), _KIND, st.lists(_KIND, min_size=1, max_size=3)))
+    channel = draw(st.sampled_from([None, None, "web", ("web", "phone")]))
+    build = draw(st.sampled_from([say.events, say.account_events]))
     return build(kinds, channel=channel)
 
 
@@ -132,31 +131,27 @@ def facts(draw: st.DrawFn) -> say.Facts:
 def features(draw: st.DrawFn) -> say.Feature:
     """Any feature of the language."""
     if draw(st.integers(0, 9)) == 0:
-        return draw(
-            st.sampled_from(
-                [say.age(), say.attribute("industry", "text"), say.attribute("size", "number")]
-            )
-        )
-    chosen, window = draw(facts()), draw(WINDOWS)
+        fit = [say.age(), say.attribute("industry", "text"), say.attribute("size", "number")]
+        return draw(st.sampled_from(fit))
+    chosen, window = draw(facts()), draw(st.sampled_from(WINDOWS))
+    of_changes = chosen.count().source == "changes"
     timed = ["count", "since_first", "since_last"]
-    aggregate = draw(st.sampled_from([*timed, "ratio", "latest", "distinct", "number"]))
+    numeric = [] if of_changes else ["sum", "mean", "min", "max"]
+    aggregate = draw(st.sampled_from([*timed, "ratio", *["latest"] * 2, "distinct", *numeric]))
     if aggregate == "ratio":
         return chosen.ratio(*draw(st.sampled_from([("1d", "7d"), ("7d", "30d"), ("7d", None)])))
     if aggregate in timed:
         return getattr(chosen, aggregate)(window)
-    if chosen._source == "changes":
-        return chosen.latest(window=window)
-    if aggregate == "number":
-        name = draw(st.sampled_from(["sum", "mean", "min", "max"]))
-        return getattr(chosen, name)("value", window)
-    column, kind = draw(
-        st.sampled_from([("page", "text"), ("campaign", "text"), ("value", "number")])
-    )
+    text = "value" if of_changes else draw(st.sampled_from(["page", "campaign"]))
+    number = draw(st.sampled_from(["value", "score"]))
     if aggregate == "distinct":
-        return chosen.distinct("page", window)
-    return chosen.latest(column, kind, window)
+        return chosen.distinct(text, window)
+    if aggregate == "latest":
+        of_text = of_changes or draw(st.booleans())
+        return chosen.latest(*((text, "text") if of_text else (number, "number")), window)
+    return getattr(chosen, aggregate)(number, window)
 
 
-FEATURE_SETS = st.lists(features(), min_size=1, max_size=8, unique_by=lambda one: one.name).map(
+FEATURE_SETS = st.lists(features(), min_size=1, max_size=4, unique_by=lambda one: one.name).map(
     say.FeatureSet
 )

@@ -16,7 +16,7 @@ Fact = dict[str, Any]
 
 def judge(features: FeatureSet, spine: pd.DataFrame, history: History) -> list[list[Any]]:
     """One list of values a spine row; null is None."""
-    tables = {name: _records(getattr(history, name)) for name in ("leads", "events", "changes")}
+    tables = {name: records(getattr(history, name)) for name in ("leads", "events", "changes")}
     for fact in tables["events"]:
         fact["id"] = fact["event_id"]
     for fact in tables["changes"]:
@@ -24,11 +24,12 @@ def judge(features: FeatureSet, spine: pd.DataFrame, history: History) -> list[l
         fact["id"] = fact["change_id"]
     return [
         [_value(feature, row["lead_id"], row["as_of"], tables) for feature in features.features]
-        for row in _records(spine)
+        for row in records(spine)
     ]
 
 
-def _records(frame: pd.DataFrame) -> list[Fact]:
+def records(frame: pd.DataFrame) -> list[Fact]:
+    """The rows of a table; times as integer microseconds, missing values as None."""
     plain = {}
     for name in frame.columns:
         if frame[name].dtype.kind == "M":

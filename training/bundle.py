@@ -123,9 +123,10 @@ def write(
         texts[_VALUE] = head.booster.model_to_string()
     for name, text in texts.items():
         (directory / name).write_text(text, encoding="utf-8")
-    scale = head and ValueScale(
-        head.center, head.smearing, head.low, head.high, head.booster is not None
-    )
+    scale = None
+    if head is not None:
+        trees = head.booster is not None
+        scale = ValueScale(head.center, head.smearing, head.low, head.high, trees)
     about = About(
         format=FORMAT,
         source=origin.source,
@@ -159,7 +160,8 @@ def verify(directory: Path) -> About:
     """
     about = _about(directory)
     expected = {_ABOUT, *about.digests}
-    listed = dict(reversed(line.split("  ", 1)) for line in _read(directory / _SUMS).splitlines())
+    lines = [line.partition("  ") for line in _read(directory / _SUMS).splitlines()]
+    listed = {name: digest for digest, _, name in lines}
     present = {path.name for path in directory.iterdir()} - {_SUMS}
     for name in sorted(expected | set(listed) | present):
         if name not in expected or name not in listed or name not in present:
@@ -181,13 +183,10 @@ def load(directory: Path) -> Bundle:
     """Verify, then load. Raises :class:`BundleError`; what :func:`check` passed cannot hang."""
     about = verify(directory)
     booster = lgb.Booster(model_str=_read(directory / _CONVERSION))
-    head = about.value and ValueHead(
-        lgb.Booster(model_str=_read(directory / _VALUE)) if about.value.trees else None,
-        about.value.center,
-        about.value.smearing,
-        about.value.low,
-        about.value.high,
-    )
+    head, scale = None, about.value
+    if scale is not None:
+        trees = lgb.Booster(model_str=_read(directory / _VALUE)) if scale.trees else None
+        head = ValueHead(trees, scale.center, scale.smearing, scale.low, scale.high)
     model = LeadModel(FeatureSet(about.features), about.encoder, booster, about.calibration, head)
     _replay(model, about.golden, directory)
     return Bundle(model, about, _sha256(directory / _ABOUT)[:12])
@@ -247,10 +246,9 @@ def _replay(model: LeadModel, golden: Golden, directory: Path) -> None:
     said = model.predict(matrix)
     pairs = [(said.probability, golden.probability), (said.value, golden.value)]
     for found, expected in pairs:
-        if (found is None) != (expected is None) or (
-            found is not None
-            and not np.allclose(found, expected, rtol=TOLERANCE, atol=0, equal_nan=False)
-        ):
+        if found is None and expected is None:
+            continue
+        if found is None or expected is None or not np.allclose(found, expected, TOLERANCE, 0):
             raise _broken(directory, "its golden rows score differently here")
 
 

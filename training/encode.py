@@ -54,7 +54,11 @@ class Encoder(msgspec.Struct, frozen=True, dict=True):
             if known is None:
                 made[:, position] = columns[name].to_numpy()
             else:
-                codes = pd.Index(known, dtype="str").get_indexer(columns[name]).astype(np.float64)
+                codes = (
+                    pd.Index(known, dtype="str")
+                    .get_indexer(pd.Index(columns[name]))
+                    .astype(np.float64)
+                )
                 codes[codes < 0] = len(known)
                 made[:, position] = np.where(columns[name].isna(), np.nan, codes)
         return made
