@@ -191,10 +191,8 @@ def _duckdb(
     features: FeatureSet, spine: pd.DataFrame, history: History, progress: Progress
 ) -> pd.DataFrame:
     blocks = _Blocks(features, spine, history)
-    values = np.empty((len(features), len(spine)))
-    for row, feature in zip(values, features.features, strict=True):
-        row.fill(np.nan if feature.empty is None else feature.empty)
-    work = _Work(features, blocks, values)
+    layout = _Layout(features, len(spine))
+    work = _Work(features, blocks, layout)
     pairs = list(zip(blocks.edges, blocks.edges[1:], strict=False))
     if len(pairs) == 1:
         work.block(pairs[0])
@@ -202,7 +200,35 @@ def _duckdb(
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for done, _ in enumerate(pool.map(work.block, pairs), start=1):
                 progress(done / len(pairs))
-    return _frame(features, blocks, values)
+    return layout.frame(blocks)
+
+
+class _Layout:
+    """The result in one array, a line a feature: numbers first, then the codes of texts.
+
+    The last line takes the cells that no feature wants.
+    """
+
+    def __init__(self, features: FeatureSet, rows: int) -> None:
+        self._features = features
+        self._text = np.array([feature.type == "text" for feature in features.features], dtype=bool)
+        self.line = np.empty(len(features), dtype=np.int64)
+        self.line[np.argsort(self._text, kind="stable")] = np.arange(len(features))
+        self.values = np.empty((len(features) + 1, rows))
+        for line, feature in zip(self.line, features.features, strict=True):
+            self.values[line].fill(np.nan if feature.empty is None else feature.empty)
+
+    def frame(self, blocks: _Blocks) -> pd.DataFrame:
+        """Lay the lines out as columns; the numeric ones share the memory of the array."""
+        names = np.array(self._features.names, dtype=object)
+        numeric = self.values[: int((~self._text).sum())]
+        frame = pd.DataFrame(numeric.T, columns=pd.Index(names[~self._text]), copy=False)
+        for position in np.flatnonzero(self._text).tolist():
+            feature = self._features.features[position]
+            codes = np.nan_to_num(self.values[self.line[position]], nan=-1).astype(np.int64)
+            text = blocks.codes[feature.source, str(feature.column)].texts(codes)
+            frame.insert(position, feature.name, text)
+        return frame
 
 
 _THREAD = threading.local()
@@ -219,8 +245,8 @@ def _connection() -> duckdb.DuckDBPyConnection:
 class _Work:
     """Runs the statements of a feature set on one block after another, in any thread."""
 
-    def __init__(self, features: FeatureSet, blocks: _Blocks, values: Floats) -> None:
-        self._blocks, self._values = blocks, values
+    def __init__(self, features: FeatureSet, blocks: _Blocks, layout: _Layout) -> None:
+        self._blocks, self._layout = blocks, layout
         statements, self._rest = long(features, "duckdb")
         self._statements = [(cells, self._targets(cells)) for cells in statements]
         others = FeatureSet(self._coded(features.features[position]) for position in self._rest)
@@ -243,7 +269,8 @@ class _Work:
             found = con.sql(self._wide).to_arrow_table()
             at = rows[found.column(0).to_numpy()]
             for number, position in enumerate(self._rest):
-                self._values[position, at] = found.column(number + 1).to_numpy()
+                line = self._layout.line[position]
+                self._layout.values[line, at] = found.column(number + 1).to_numpy()
 
     def _coded(self, feature: Feature) -> Feature:
         """The same feature over tables whose text columns are numbers."""
@@ -257,16 +284,17 @@ class _Work:
         )
 
     def _targets(self, cells: Cells) -> Ints:
-        """(aggregate, key code) -> feature position, -1 where no feature wants the cell."""
+        """(aggregate, key code) -> where that feature's line begins in the array."""
+        layout = self._layout
         sizes = [len(self._codes(cells, field)) for field in cells.shape]
-        targets = np.full((len(cells.aggregates), *sizes), -1, dtype=np.int64)
+        lines = np.full((len(cells.aggregates), *sizes), len(layout.line), dtype=np.int64)
         for key, wanted in cells.places.items():
             named = zip(cells.shape, key, strict=True)
             codes = [self._codes(cells, field).one(value) for field, value in named]
             if min(codes, default=0) >= 0:
                 for number, position in wanted:
-                    targets[(number, *codes)] = position
-        return targets
+                    lines[(number, *codes)] = layout.line[position]
+        return lines * layout.values.shape[1]
 
     def _codes(self, cells: Cells, field: str) -> _Codes:
         return self._blocks.codes[cells.source[0], field]
@@ -274,32 +302,10 @@ class _Work:
     def _scatter(self, found: pa.Table, cells: Cells, targets: Ints, rows: Ints) -> None:
         at = rows[found.column(0).to_numpy()]
         key = tuple(found.column(1 + i).to_numpy() for i in range(len(cells.shape)))
-        flat, width = self._values.reshape(-1), self._values.shape[1]
+        flat = self._layout.values.reshape(-1)
         for number in range(len(cells.aggregates)):
-            target = np.broadcast_to(targets[(number, *key)], at.shape)
             value = found.column(1 + len(cells.shape) + number).to_numpy()
-            if target.min(initial=0) < 0:
-                wanted = target >= 0
-                target, where, value = target[wanted], at[wanted], value[wanted]
-            else:
-                where = at
-            flat[target * width + where] = value
-
-
-def _frame(features: FeatureSet, blocks: _Blocks, values: Floats) -> pd.DataFrame:
-    """Lay the features out as columns; the numeric ones share the memory of ``values``."""
-    frame = pd.DataFrame(values.T, columns=pd.Index(features.names), copy=False)
-    texts = [i for i, feature in enumerate(features.features) if feature.type == "text"]
-    if not texts:
-        return frame
-    numeric = [i for i in range(len(features)) if i not in set(texts)]
-    frame = frame.iloc[:, numeric] if numeric else pd.DataFrame(index=frame.index)
-    for position in texts:
-        feature = features.features[position]
-        codes = np.nan_to_num(values[position], nan=-1).astype(np.int64)
-        text = blocks.codes[feature.source, str(feature.column)].texts(codes)
-        frame.insert(position, features.names[position], text)
-    return frame
+            flat[targets[(number, *key)] + at] = value
 
 
 # --- SQLite: one lead ----------------------------------------------------------------------------

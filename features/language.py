@@ -31,6 +31,7 @@ Aggregate = Literal[
 Type = Literal["number", "text"]
 
 _PLAIN = re.compile(r"(?!events$|changes$|changes of )[\w.+-]+(?:(?! of )[ :/][\w.+-]+)*")
+_UNITS = {"d": "day", "h": "hour", "m": "minute", "s": "second", "us": "microsecond"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -60,7 +61,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.source == "leads":
             return "age()" if self.aggregate == "age" else _quote(str(self.column))
         arguments = f"{_quote(self.column)} of {self._facts}" if self.column else self._facts
-        if self.aggregate == "latest" and self.source == "changes":
+        if self.aggregate == "latest" and (self.source, self.column) == ("changes", "value"):
             arguments = self._facts
         if self.aggregate == "ratio":
             arguments += f", {_window(self.window)}/{_window(self.against)}"
@@ -82,9 +83,9 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def unit(self) -> str:
-        """What the number counts: ``facts``, ``days``, ``share``, or the column's own unit."""
+        """What the number counts: ``events``, ``days``, ``share``, or the column's own unit."""
         if self.aggregate in ("count", "distinct"):
-            return "facts" if self.aggregate == "count" else "values"
+            return self.source if self.aggregate == "count" else "values"
         if self.aggregate in ("since_first", "since_last", "age"):
             return "days"
         if self.aggregate == "ratio":
@@ -102,8 +103,15 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.empty is not None:
             return "never missing"
         if self.source == "leads":
-            return "not known at creation"
-        return "no fact in the longer window" if self.aggregate == "ratio" else "no such fact yet"
+            return "lead not created yet" if self.aggregate == "age" else "not known at creation"
+        facts, window = self.source, "" if self.window is None else " in the window"
+        if self.aggregate == "ratio":
+            return f"no {facts} in the longer window" if self.against else f"no {facts} yet"
+        if self.aggregate in ("since_first", "since_last"):
+            return f"no {facts}{window or ' yet'}"
+        if self.aggregate == "latest":
+            return f"no {facts}{window or ' yet'}, or the latest carries no {self.column}"
+        return f"no {facts}{window} that carry a {self.column}"
 
     @property
     def group(self) -> Literal["fit", "engagement"]:
@@ -112,7 +120,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def sentence(self) -> str:
-        """The definition in words a marketer reads: ``calls in the last 7 days``."""
+        """The definition in words a marketer reads: ``number of 'call' events in the last 7 days``."""
         return _sentence(self)
 
 
@@ -125,42 +133,59 @@ def _window(window: int | None) -> str:
     return "always" if window is None else duration_text(window)
 
 
-def _words(text: str) -> str:
-    return re.sub(r"[_\s]+", " ", text).strip()
-
-
 def _sentence(feature: Feature) -> str:
     if feature.source == "leads":
         if feature.aggregate == "age":
             return "days since the lead was created"
         return _words(str(feature.column))
-    named = dict(feature.where)
-    head = named.pop("field" if feature.source == "changes" else "kind", None)
-    facts = " or ".join(map(_words, head)) if head else "any"
-    noun = f"{facts} {'change' if feature.source == 'changes' else 'touch'}"
-    noun += "".join(
-        f" with {_words(field)} {' or '.join(map(_words, values))}"
-        for field, values in named.items()
-    )
-    if feature.scope == "account":
-        noun += " at the account"
-    within = f" in the last {duration_text(feature.window)}" if feature.window else ""
-    column = _words(feature.column or "")
+    one, many = _nouns(feature)
+    within = f" in the last {_long(feature.window)}" if feature.window else ""
+    column = f"'{_words(feature.column or '')}'"
     match feature.aggregate:
         case "count":
-            return f"number of {noun} facts{within}"
+            return f"number of {many}{within}"
         case "since_first" | "since_last":
-            return f"days since the {feature.aggregate[6:]} {noun}{within}"
-        case "latest" if feature.source == "changes":
-            return f"latest {facts}{within}"
+            return f"days since the {feature.aggregate.removeprefix('since_')} {one}{within}"
         case "ratio":
-            long = duration_text(feature.against) if feature.against else "whole history"
-            return f"share of {noun} facts{within} among those of the {long}"
+            whole = f"of the last {_long(feature.against)}" if feature.against else "so far"
+            return f"share of {many} {whole} that fall in the last {_long(feature.window)}"
         case "distinct":
-            return f"number of different {column} values of {noun} facts{within}"
-        case "sum":
-            return f"total {column} of {noun} facts{within}"
-    return f"{feature.aggregate} {column} of {noun} facts{within}"
+            return f"number of different {column} values of {many}{within}"
+        case "latest":
+            return f"{column} of the latest {one}{within}"
+    statistic = {"sum": "total", "mean": "average", "min": "smallest", "max": "largest"}
+    return f"{statistic[feature.aggregate]} {column} of {many}{within}"
+
+
+def _nouns(feature: Feature) -> tuple[str, str]:
+    """One of the facts and many: ``'call' event``, ``'call' events``."""
+    named = dict(feature.where)
+    scope = " across the account" if feature.scope == "account" else ""
+    if feature.source == "changes":
+        noun = ("change", "changes")
+        tail = f" of {_either(named.pop('field'))}" if "field" in named else ""
+    else:
+        kinds = f"{_either(named.pop('kind'))} " if "kind" in named else ""
+        noun, tail = (f"{kinds}event", f"{kinds}events"), ""
+    tail += "".join(f" with {_words(field)} {_either(values)}" for field, values in named.items())
+    return noun[0] + tail + scope, noun[1] + tail + scope
+
+
+def _either(values: Iterable[str]) -> str:
+    return " or ".join(f"'{_words(value)}'" for value in values)
+
+
+def _words(text: str) -> str:
+    return re.sub(r"[_\s]+", " ", text).strip()
+
+
+def _long(window: int | None) -> str:
+    """A window in words: ``7 days``, ``1 day``, ``36 hours``."""
+    assert window is not None
+    text = duration_text(window)
+    number = text.rstrip("dhmsu")
+    unit = _UNITS[text.removeprefix(number)]
+    return f"{number} {unit}{'' if number == '1' else 's'}"
 
 
 class Facts:

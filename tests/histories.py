@@ -23,11 +23,10 @@ SCORES = st.sampled_from([None, -3.0, -0.5, 0.0, 2.0])
 WINDOWS = [None, "1d", "7d", "30d", "1us", "36h"]
 STEPS = [0, 1, DAY, 7 * DAY, 30 * DAY, DAY * 3 // 2]
 
-_MOMENT = st.integers(-2, 40 * 24).map(
-    lambda hour: START + hour * DAY // 24 if hour >= 0 else hour * 10_000 * DAY
-)
+_HOUR = st.integers(0, 40 * 24).map(lambda hour: START + hour * DAY // 24)
+_MOMENT = st.one_of(_HOUR, _HOUR, _HOUR, _HOUR, st.sampled_from([-25_567 * DAY, -1]))
 _CHANNELS = st.sampled_from([None, "web", "phone"])
-_KIND = st.sampled_from([*["call"] * 9, *["page visit"] * 3, *KINDS])
+_KIND = st.sampled_from([*["call"] * 15, *["page visit"] * 3, *KINDS])
 _FIELD = st.sampled_from(["stage", "stage", "owner"])
 
 
@@ -40,11 +39,12 @@ def histories(draw: st.DrawFn) -> tuple[History, pd.DataFrame]:
     """
     moments = draw(st.lists(_MOMENT, min_size=1, max_size=3))
     moment = st.sampled_from(moments)
-    ids = draw(st.lists(st.sampled_from(LEADS), min_size=1, max_size=4, unique=True))
+    ids = draw(st.lists(st.sampled_from(LEADS), min_size=2, max_size=4, unique=True))
+    owner = st.sampled_from([ids[0], *ids])
     leads = [
         {
             "lead_id": lead,
-            "created_at": draw(moment) - draw(st.sampled_from([0, 9 * DAY])),
+            "created_at": draw(moment) + draw(st.sampled_from([-9, -9, -9, 0, 9])) * DAY,
             "account_id": draw(st.sampled_from(["acme", "acme", "acme", "1", None])),
             "industry": draw(TEXTS),
             "size": draw(NUMBERS),
@@ -52,10 +52,11 @@ def histories(draw: st.DrawFn) -> tuple[History, pd.DataFrame]:
         for lead in ids
     ]
     order = draw(st.permutations(IDS))
-    events = [_event(draw, ids, moment, one) for one in order[: draw(st.integers(0, len(IDS)))]]
+    number = draw(st.sampled_from([0, 3, 6, 9, 12]))
+    events = [_event(draw, owner, moment, one) for one in order[:number]]
     changes = [
         {
-            "lead_id": draw(st.sampled_from(ids)),
+            "lead_id": draw(owner),
             "change_id": one,
             "field": draw(_FIELD),
             "value": draw(TEXTS),
@@ -65,7 +66,7 @@ def histories(draw: st.DrawFn) -> tuple[History, pd.DataFrame]:
     ]
     spine = [
         {
-            "lead_id": draw(st.sampled_from(ids)),
+            "lead_id": draw(owner),
             "as_of": draw(moment) + draw(st.sampled_from(STEPS)) + draw(st.integers(-1, 1)),
         }
         for _ in range(draw(st.integers(1, 5)))
@@ -74,11 +75,11 @@ def histories(draw: st.DrawFn) -> tuple[History, pd.DataFrame]:
 
 
 def _event(
-    draw: st.DrawFn, ids: list[str], moment: st.SearchStrategy[int], one: str
+    draw: st.DrawFn, owner: st.SearchStrategy[str], moment: st.SearchStrategy[int], one: str
 ) -> dict[str, Any]:
     occurred = draw(moment)
     return {
-        "lead_id": draw(st.sampled_from(ids)),
+        "lead_id": draw(owner),
         "event_id": one,
         "kind": draw(_KIND),
         "occurred_at": occurred,
@@ -121,8 +122,8 @@ def facts(draw: st.DrawFn) -> say.Facts:
     """A selection of facts."""
     if draw(st.integers(0, 4)) == 0:
         return say.changes(draw(st.sampled_from(["stage", "stage", "owner", ("stage", "owner")])))
-    kinds = draw(st.one_of(st.none(), _KIND, st.lists(_KIND, min_size=1, max_size=3)))
-    channel = draw(st.sampled_from([None, None, "web", ("web", "phone")]))
+    kinds = draw(st.one_of(st.none(), st.none(), _KIND, st.lists(_KIND, min_size=1, max_size=3)))
+    channel = draw(st.sampled_from([None, None, None, "web", ("web", "phone")]))
     build = draw(st.sampled_from([say.events, say.account_events]))
     return build(kinds, channel=channel)
 
@@ -137,7 +138,7 @@ def features(draw: st.DrawFn) -> say.Feature:
     of_changes = chosen.count().source == "changes"
     timed = ["count", "since_first", "since_last"]
     numeric = [] if of_changes else ["sum", "mean", "min", "max"]
-    aggregate = draw(st.sampled_from([*timed, "ratio", *["latest"] * 2, "distinct", *numeric]))
+    aggregate = draw(st.sampled_from([*timed, "ratio", *["latest"] * 4, "distinct", *numeric]))
     if aggregate == "ratio":
         return chosen.ratio(*draw(st.sampled_from([("1d", "7d"), ("7d", "30d"), ("7d", None)])))
     if aggregate in timed:
