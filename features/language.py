@@ -30,7 +30,7 @@ Aggregate = Literal[
 ]  # fmt: skip
 Type = Literal["number", "text"]
 
-_PLAIN = re.compile(r"(?!events$|changes$|changes of )[\w.+-]+(?:(?! of )[ :/][\w.+-]+)*")
+_PLAIN = re.compile(r"(?!events$|changes$|changes of |of )[\w.+-]+(?:(?! of(?: |$))[ :/][\w.+-]+)*")
 _UNITS = {"d": "day", "h": "hour", "m": "minute", "s": "second", "us": "microsecond"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -60,9 +60,10 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         """The column's name, derived from the definition; two definitions never share one."""
         if self.source == "leads":
             return "age()" if self.aggregate == "age" else _quote(str(self.column))
-        arguments = f"{_quote(self.column)} of {self._facts}" if self.column else self._facts
-        if self.aggregate == "latest" and (self.source, self.column) == ("changes", "value"):
-            arguments = self._facts
+        arguments = self._facts
+        of_field = (self.source, self.aggregate, self.column) == ("changes", "latest", "value")
+        if self.column is not None and not of_field:
+            arguments = f"{_quote(self.column)} of {arguments}"
         if self.aggregate == "ratio":
             arguments += f", {_window(self.window)}/{_window(self.against)}"
         elif self.window is not None:
@@ -120,7 +121,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def sentence(self) -> str:
-        """The definition in words a marketer reads: ``number of 'call' events in the last 7 days``."""
+        """The definition in a marketer's words: ``number of 'call' events in the last 7 days``."""
         return _sentence(self)
 
 
@@ -140,17 +141,18 @@ def _sentence(feature: Feature) -> str:
         return _words(str(feature.column))
     one, many = _nouns(feature)
     within = f" in the last {_long(feature.window)}" if feature.window else ""
-    column = f"'{_words(feature.column or '')}'"
+    column = "value" if feature.column == "value" else f"'{_words(feature.column or '')}'"
     match feature.aggregate:
         case "count":
             return f"number of {many}{within}"
         case "since_first" | "since_last":
             return f"days since the {feature.aggregate.removeprefix('since_')} {one}{within}"
         case "ratio":
-            whole = f"of the last {_long(feature.against)}" if feature.against else "so far"
+            whole = f"in the last {_long(feature.against)}" if feature.against else "so far"
             return f"share of {many} {whole} that fall in the last {_long(feature.window)}"
         case "distinct":
-            return f"number of different {column} values of {many}{within}"
+            values = "values" if column == "value" else f"{column} values"
+            return f"number of different {values} of {many}{within}"
         case "latest":
             return f"{column} of the latest {one}{within}"
     statistic = {"sum": "total", "mean": "average", "min": "smallest", "max": "largest"}

@@ -24,7 +24,7 @@ WINDOWS = [None, "1d", "7d", "30d", "1us", "36h"]
 STEPS = [0, 1, DAY, 7 * DAY, 30 * DAY, DAY * 3 // 2]
 
 _HOUR = st.integers(0, 40 * 24).map(lambda hour: START + hour * DAY // 24)
-_MOMENT = st.one_of(_HOUR, _HOUR, _HOUR, _HOUR, st.sampled_from([-25_567 * DAY, -1]))
+_MOMENT = st.one_of(_HOUR, _HOUR, _HOUR, _HOUR, st.sampled_from([-20_000 * DAY, -1]))
 _CHANNELS = st.sampled_from([None, "web", "phone"])
 _KIND = st.sampled_from([*["call"] * 15, *["page visit"] * 3, *KINDS])
 _FIELD = st.sampled_from(["stage", "stage", "owner"])

@@ -93,3 +93,8 @@ def _aggregate(feature: Feature, facts: list[Fact], as_of: int) -> Any:
     if feature.aggregate == "mean":
         return math.fsum(values) / len(values)
     return min(values) if feature.aggregate == "min" else max(values)
+
+
+def alike(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Assert that two results are the same; floats may differ by the order of their summing."""
+    pd.testing.assert_frame_equal(found, expected, check_exact=False, rtol=1e-9, atol=0)

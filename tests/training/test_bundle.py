@@ -1,0 +1,161 @@
+"""A bundle is what was written, or it is refused before LightGBM sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training import bundle
+from training.bundle import BundleError
+from training.experiment import Result
+
+
+@pytest.fixture(scope="module")
+def written(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("bundle") / "made"
+    result.write_bundle(directory)
+    return directory
+
+
+@pytest.fixture
+def copied(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "copied"))
+
+
+def test_a_bundle_comes_back_as_the_same_model(result: Result, written: Path) -> None:
+    loaded = bundle.load(written)
+    matrix = result.model.encoder.matrix(result.data.columns.head(500))
+    before, after = result.model.predict(matrix), loaded.model.predict(matrix)
+    assert np.array_equal(before.probability, after.probability)
+    assert np.array_equal(before.value, after.value)  # type: ignore[arg-type]
+    assert loaded.model.features == result.model.features
+    assert loaded.version == bundle.load(written).version
+    bundle.check(written)
+
+
+def test_a_bundle_holds_text_only(written: Path) -> None:
+    assert {path.suffix for path in written.iterdir()} == {".txt", ".json", ""}
+    for path in written.iterdir():
+        path.read_text(encoding="utf-8")
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _cut_last_line(path: Path) -> None:
+    path.write_bytes(b"\n".join(path.read_bytes().splitlines()[:-1]))
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("name", ["conversion.txt", "value.txt", "bundle.json", "SHA256SUMS"])
+@pytest.mark.parametrize("damage", [_truncate, _cut_last_line, _flip_a_bit, _empty, Path.unlink])
+def test_damage_is_refused_before_lightgbm(
+    copied: Path, name: str, damage: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(copied / name)
+    _forbid_lightgbm(monkeypatch)
+    for read in (bundle.verify, bundle.load, bundle.check):
+        with pytest.raises(BundleError, match="copied"):
+            read(copied)
+
+
+def _forbid_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reached(*_: object, **__: object) -> None:
+        pytest.fail("a damaged bundle reached LightGBM")
+
+    monkeypatch.setattr(bundle.lgb, "Booster", reached)
+    monkeypatch.setattr(bundle.subprocess, "run", reached)
+
+
+def test_swapped_heads_are_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = copied / "conversion.txt", copied / "value.txt"
+    one, other = first.read_bytes(), second.read_bytes()
+    first.write_bytes(other)
+    second.write_bytes(one)
+    _forbid_lightgbm(monkeypatch)
+    with pytest.raises(BundleError, match="digest differs"):
+        bundle.load(copied)
+
+
+def test_swapped_heads_with_new_sums_are_refused(copied: Path) -> None:
+    first, second = copied / "conversion.txt", copied / "value.txt"
+    one, other = first.read_bytes(), second.read_bytes()
+    first.write_bytes(other)
+    second.write_bytes(one)
+    _sign(copied)
+    with pytest.raises(BundleError, match="digest differs"):
+        bundle.check(copied)
+
+
+def test_a_model_that_scores_otherwise_is_caught_by_its_golden_rows(copied: Path) -> None:
+    """Every digest is right, so only the replay can tell; it happens in a child process."""
+    text = (copied / "conversion.txt").read_text(encoding="utf-8")
+    (copied / "conversion.txt").write_text(
+        text.replace("shrinkage=0.04", "shrinkage=0.05").replace("leaf_value=", "leaf_value=9", 1),
+        encoding="utf-8",
+    )
+    _declare(copied)
+    with pytest.raises(BundleError):
+        bundle.check(copied)
+
+
+def test_a_stranger_in_the_directory_is_refused(copied: Path) -> None:
+    (copied / "model.pkl").write_bytes(b"cos\nsystem\n")
+    with pytest.raises(BundleError, match=r"model\.pkl"):
+        bundle.load(copied)
+
+
+def test_another_feature_set_is_refused(copied: Path) -> None:
+    about = json.loads((copied / "bundle.json").read_text(encoding="utf-8"))
+    about["features"] = about["features"][::-1]
+    (copied / "bundle.json").write_text(json.dumps(about), encoding="utf-8")
+    _sign(copied)
+    with pytest.raises(BundleError, match="feature set"):
+        bundle.load(copied)
+
+
+def test_a_copy_is_whole_or_not_at_all(written: Path, copied: Path, tmp_path: Path) -> None:
+    target = tmp_path / "champion"
+    bundle.copy(written, target)
+    version = bundle.load(target).version
+    _truncate(copied / "value.txt")
+    with pytest.raises(BundleError):
+        bundle.copy(copied, target)
+    assert bundle.load(target).version == version
+
+
+def test_a_full_directory_is_not_overwritten(result: Result, written: Path) -> None:
+    with pytest.raises(BundleError, match="not empty"):
+        result.write_bundle(written)
+
+
+def _sign(directory: Path) -> None:
+    names = sorted(path.name for path in directory.iterdir() if path.name != "SHA256SUMS")
+    lines = [
+        f"{hashlib.sha256((directory / name).read_bytes()).hexdigest()}  {name}\n" for name in names
+    ]
+    (directory / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
+
+
+def _declare(directory: Path) -> None:
+    about = json.loads((directory / "bundle.json").read_text(encoding="utf-8"))
+    for name in about["digests"]:
+        about["digests"][name] = hashlib.sha256((directory / name).read_bytes()).hexdigest()
+    (directory / "bundle.json").write_text(json.dumps(about), encoding="utf-8")
+    _sign(directory)
