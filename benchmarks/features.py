@@ -18,7 +18,7 @@ from features.source import Source
 
 from benchmarks.bar import DATA, ROOT, bar, cpu_seconds
 from features.engines import compute
-from features.language import FeatureSet, age, attribute, events
+from features.language import FeatureSet, events
 from features.schema import History
 from features.times import from_micros, micros
 
@@ -40,7 +40,7 @@ def feature_set(history: History) -> FeatureSet:
     kinds = sorted(history.events["kind"].unique())
     counted = [events(k).count() for k in kinds] + [events(k).count("7d") for k in kinds]
     timed = [events(k).since_first() for k in kinds] + [events(k).since_last() for k in kinds]
-    return FeatureSet([*counted, *timed, attribute("amount", "number"), age()])
+    return FeatureSet([*counted, *timed])
 
 
 def bare_join(history: History, spine: pd.DataFrame) -> tuple[float, int]:

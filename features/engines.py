@@ -29,6 +29,9 @@ Floats = npt.NDArray[np.float64]
 BLOCK = 32_768
 """Facts and rows of a block of leads: its hash table stays in the processor's cache."""
 
+_FEW = 5_000
+"""Leads x events up to which SQLite compares each with each sooner than it builds an index."""
+
 _KEYS = {
     "leads": ("lead_id", "account_id", "created_at"),
     "events": ("lead_id", "event_id", "occurred_at", "known_at"),
@@ -331,15 +334,16 @@ class OneLead:
         self,
         lead_id: str,
         as_of: int,
-        leads: Iterable[Row],
-        events: Iterable[Row],
-        changes: Iterable[Row],
+        leads: Sequence[Row],
+        events: Sequence[Row],
+        changes: Sequence[Row],
     ) -> Row:
         """The features of one lead at ``as_of`` (microseconds), in the order of the feature set.
 
         ``leads`` holds the lead and, for account features, the other leads of its account.
         """
-        return self.vectors([(0, lead_id, as_of)], leads, events, changes)[0]
+        few = len(leads) * len(events) < _FEW
+        return self._run([(0, lead_id, as_of)], leads, events, changes, indexed=not few)[0]
 
     def vectors(
         self,
@@ -349,7 +353,17 @@ class OneLead:
         changes: Iterable[Row],
     ) -> list[Row]:
         """The features of each spine row ``(0.., lead_id, as_of)``, in the order of the numbers."""
-        con = self._connection()
+        return self._run(spine, leads, events, changes, indexed=True)
+
+    def _run(
+        self,
+        spine: Iterable[Row],
+        leads: Iterable[Row],
+        events: Iterable[Row],
+        changes: Iterable[Row],
+        indexed: bool,
+    ) -> list[Row]:
+        con = self._connection(indexed)
         con.execute("BEGIN")
         try:
             con.executemany("INSERT INTO spine VALUES (?, ?, ?)", spine)
@@ -361,14 +375,18 @@ class OneLead:
         found.sort()
         return [row[1:] for row in found]
 
-    def _connection(self) -> sqlite3.Connection:
-        con: sqlite3.Connection | None = getattr(self._local, "con", None)
+    def _connection(self, indexed: bool) -> sqlite3.Connection:
+        """This thread's own; for a few facts, building indexes costs more than it saves."""
+        name = "indexed" if indexed else "plain"
+        con: sqlite3.Connection | None = getattr(self._local, name, None)
         if con is None:
-            con = self._local.con = sqlite3.connect(":memory:", isolation_level=None)
+            con = sqlite3.connect(":memory:", isolation_level=None)
+            con.execute(f"PRAGMA automatic_index = {int(indexed)}")
             tables = {"spine": ("_row", "lead_id", "as_of"), **self.columns}
-            for name, columns in tables.items():
+            for table, columns in tables.items():
                 quoted = ", ".join('"' + column.replace('"', '""') + '"' for column in columns)
-                con.execute(f"CREATE TABLE {name} ({quoted})")
+                con.execute(f"CREATE TABLE {table} ({quoted})")
+            setattr(self._local, name, con)
         return con
 
 

@@ -111,8 +111,8 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.aggregate in ("since_first", "since_last"):
             return f"no {facts}{window or ' yet'}"
         if self.aggregate == "latest":
-            return f"no {facts}{window or ' yet'}, or the latest carries no {self.column}"
-        return f"no {facts}{window} that carry a {self.column}"
+            return f"no {facts}{window or ' yet'}, or the latest carries no '{self.column}'"
+        return f"no {facts}{window} that carry '{self.column}'"
 
     @property
     def group(self) -> Literal["fit", "engagement"]:

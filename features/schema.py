@@ -28,8 +28,7 @@ from features.columns import (
 )
 from features.times import duration
 
-# What a column holds; "?" marks what may be missing. A key that no row has is made by us.
-_TABLES: dict[str, dict[str, str]] = {
+TABLES: dict[str, dict[str, str]] = {
     "leads": {"lead_id": "id", "created_at": "time", "account_id": "id?"},
     "events": {
         "lead_id": "id", "event_id": "key?", "kind": "text", "occurred_at": "time",
@@ -43,6 +42,8 @@ _TABLES: dict[str, dict[str, str]] = {
         "deal_value": "amount?", "reason": "text?",
     },
 }  # fmt: skip
+"""What each column holds; "?" marks what may be missing. A key that no row has is made here."""
+
 _KEYS = {
     "leads": ["lead_id"],
     "events": ["lead_id", "event_id"],
@@ -112,7 +113,7 @@ def check(
             raise ValueError(f"target {target!r} is not one lower-case word")
     given = {"leads": leads, "events": events, "changes": changes, "outcomes": outcomes}
     tables = {
-        name: _Table(name, pd.DataFrame(columns=list(_TABLES[name])) if frame is None else frame)
+        name: _Table(name, pd.DataFrame(columns=list(TABLES[name])) if frame is None else frame)
         for name, frame in given.items()
     }
     for name, table in tables.items():
@@ -146,19 +147,22 @@ def _check_leads(tables: dict[str, _Table]) -> None:
     if "lead_id" not in leads.made:
         return
     ids = leads.made["lead_id"]
+    known = pd.Index(ids.dropna().unique())
+    healthy = np.zeros(len(known) + 1, dtype=bool)  # the last place is nobody's
+    healthy[known.get_indexer(ids[leads.kept])] = True
     for table in (tables["events"], tables["changes"], tables["outcomes"]):
         if "lead_id" in table.made:
             lead = table.made["lead_id"]
-            unknown = (lead.notna() & ~lead.isin(ids)).to_numpy()
-            table.refuse("unknown-lead", "lead_id", unknown)
-            if not leads.good.all():
-                lost = (lead.notna() & ~lead.isin(ids[leads.good])).to_numpy()
-                table.refuse("quarantined-lead", "lead_id", lost & ~unknown)
+            place = known.get_indexer(lead)
+            table.refuse("unknown-lead", "lead_id", (place < 0) & lead.notna().to_numpy())
+            table.refuse("quarantined-lead", "lead_id", (place >= 0) & ~healthy[place])
     outcomes = tables["outcomes"]
     if "created_at" in leads.made and {"lead_id", "occurred_at"} <= outcomes.made.keys():
         created = pd.Series(leads.made["created_at"][leads.kept].array, index=ids[leads.kept])
-        before = outcomes.made["occurred_at"] < outcomes.made["lead_id"].map(created)
-        outcomes.refuse("outcome-before-creation", "occurred_at", before.to_numpy())
+        before = (
+            outcomes.made["occurred_at"].array < created.reindex(outcomes.made["lead_id"]).array
+        )
+        outcomes.refuse("outcome-before-creation", "occurred_at", np.asarray(before))
 
 
 class _Table:
@@ -186,7 +190,7 @@ class _Table:
             return
         self.good[places] = False
         values = self.raw[field].iloc[places]
-        values = values.astype(object).where(values.notna(), None)
+        values = values.astype(object).where(values.notna() & (values != ""), None)
         self.breaches += [
             breach(code, self.name, field, value, int(row), hint)
             for row, value in zip(self.rows[places], values, strict=True)
@@ -200,7 +204,7 @@ class _Table:
 
     def read(self, timezone: str, lag: int, numeric: set[str]) -> None:
         """Bring every column to its type; make the ids and times that no row has."""
-        contract = _TABLES[self.name]
+        contract = TABLES[self.name]
         extra = self._check_columns(contract, numeric)
         if self.name == "leads" and len(self.raw) == 0:
             self.refuse_all("empty-table")
@@ -281,7 +285,7 @@ class _Table:
 
     def checked(self) -> pd.DataFrame:
         """The rows that stay, columns in the order of the contract, then the extra ones."""
-        order = dict.fromkeys((*_TABLES[self.name], *self.made))
+        order = dict.fromkeys((*TABLES[self.name], *self.made))
         frame = pd.DataFrame({field: self.made[field] for field in order})
         stay = self.good & self.kept
         return frame if stay.all() else frame[stay].reset_index(drop=True)

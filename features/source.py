@@ -1,363 +1,304 @@
-"""Where a history comes from: a TOML declaration of tables, columns, times and outcomes."""
+"""Where a history comes from: declared tables, given the contract's columns and checked."""
 
 from __future__ import annotations
 
-import difflib
-import os
-import re
-import tomllib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from features.schema import Breach, ContractError, History, check
-from features.times import SECOND, duration, from_micros, instant
+from features.breaches import Breach, ContractError, breach, nearest
+from features.columns import plain, read_numbers, read_text, read_times
+from features.declaration import (
+    Declaration,
+    Events,
+    Leads,
+    Outcomes,
+    expand,
+    read_declaration,
+)
+from features.declaration import Evaluation as Evaluation
+from features.declaration import Population as Population
+from features.declaration import SourceError as SourceError
+from features.files import read_file
+from features.schema import TABLES, History, check
+from features.times import SECOND, from_micros, instant
 
+Progress = Callable[[float], None]
 
-class SourceError(ValueError):
-    """A declaration that cannot be read; names the key and the remedy."""
-
-
-@dataclass(frozen=True)
-class Population:
-    """Who is scored when, and what counts as success; horizon and grace in microseconds."""
-
-    at: str
-    after: str | None
-    horizon: int
-    grace: int
-    target: str
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Origins of the out-of-time folds: dates, or shares of the rows in the order of time."""
-
-    origins: tuple[str | float, ...] = ()
-    end: str | None = None
-
-
-_SECTIONS: dict[str, set[str]] = {
-    "": {"name", "timezone", "lag", "leads", "events", "changes", "outcomes", "population",
-         "evaluation"},
-    "leads": {"path", "encoding", "lead_id", "created_at", "order_by", "account_id", "attributes",
-              "numeric", "unanswered", "exclude", "one_row_per_lead"},
-    "events": {"path", "encoding", "lead_id", "event_id", "kind", "occurred_at", "known_at",
-               "channel", "campaign", "value", "properties", "numeric"},
-    "changes": {"path", "encoding", "lead_id", "change_id", "field", "value", "known_at"},
-    "outcomes": {"path", "encoding", "from", "lead_id", "outcome", "column", "occurred_at",
-                 "known_at", "deal_value", "reason", "won", "lost", "reveals"},
-    "population": {"at", "after", "horizon", "grace", "target"},
-    "evaluation": {"origins", "end"},
-}  # fmt: skip
-_CONTRACT = {
-    "leads": ("lead_id", "created_at", "account_id"),
-    "events": ("lead_id", "event_id", "kind", "occurred_at", "known_at", "channel", "campaign",
-               "value"),
-    "changes": ("lead_id", "change_id", "field", "value", "known_at"),
-    "outcomes": ("lead_id", "outcome", "occurred_at", "known_at", "deal_value", "reason"),
-}  # fmt: skip
 _PSEUDO_START = instant("2000-01-01")
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_DEFAULT_FOLDS = Evaluation()
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A declared source: ``load()`` reads and checks it.
+    """A declared source: :meth:`load` reads and checks it.
 
     - ``reveals``: kinds of event that tell the outcome: never features
-    - ``exclude``: attributes never used; ``timeless``: the table has an order but no times
+    - ``exclude``: attributes never used, they are not in the history
+    - ``timeless``: leads have an order but no times: a second apart from 2000-01-01 on, in that
+      order, their outcomes half a second later
     """
 
     name: str
     population: Population
-    evaluation: Evaluation = Evaluation()
-    reveals: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    timeless: bool = False
-    declared: Mapping[str, Any] = field(default_factory=dict)
-    directory: Path = Path()
-    history: History | None = None
+    evaluation: Evaluation
+    reveals: tuple[str, ...]
+    exclude: tuple[str, ...]
+    timeless: bool
+    _load: Callable[[Path | None, Progress], History]
 
     @staticmethod
     def from_toml(path: Path | str) -> Source:
-        """Read a declaration; raises :class:`SourceError` naming the key at fault."""
+        """Read a declaration, paths in it relative to its own directory; no table is read yet.
+
+        Raises :class:`SourceError` naming every key at fault.
+        """
         path = Path(path)
-        try:
-            declared = tomllib.loads(path.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise SourceError(f"{path}: not TOML: {error}") from None
-        _check_keys(path, declared)
-        timeless = "order_by" in declared["leads"]
-        outcomes = declared.get("outcomes", {})
+        declared = read_declaration(path)
+        outcomes = declared.outcomes or Outcomes()
+        words = outcomes.words(declared.risk.target) if outcomes.origin == "events" else {}
         return Source(
-            name=declared["name"],
-            population=_population(declared.get("population", {}), timeless),
-            evaluation=_evaluation(declared.get("evaluation", {})),
-            reveals=tuple(outcomes.get("reveals", ())),
-            exclude=tuple(declared["leads"].get("exclude", ())),
-            timeless=timeless,
-            declared=declared,
-            directory=path.parent,
+            name=declared.name,
+            population=declared.population(),
+            evaluation=declared.evaluation(),
+            reveals=tuple(dict.fromkeys((*words, *outcomes.reveals))),
+            exclude=tuple(declared.leads.exclude),
+            timeless=declared.timeless,
+            _load=_Loader(declared, path.parent).load,
         )
 
     @staticmethod
     def from_frames(
         name: str,
-        *,
-        history: History | None = None,
         leads: pd.DataFrame | None = None,
         events: pd.DataFrame | None = None,
         changes: pd.DataFrame | None = None,
         outcomes: pd.DataFrame | None = None,
+        *,
+        history: History | None = None,
+        timezone: str = "UTC",
+        lag: str = "0s",
+        numeric: Mapping[str, Collection[str]] | None = None,
         population: Population,
-        evaluation: Evaluation = Evaluation(),
+        evaluation: Evaluation = _DEFAULT_FOLDS,
         reveals: Collection[str] = (),
         exclude: Collection[str] = (),
     ) -> Source:
-        """Make a source of pandas tables, or of a history that is checked already."""
-        if history is None:
-            if leads is None:
-                raise SourceError("give leads, or a checked history")
-            history = check(leads, events, changes, outcomes, targets=_targets(population))
-        return Source(name, population, evaluation, tuple(reveals), tuple(exclude), history=history)
+        """Make a source of pandas tables (see :func:`features.schema.check`), or of a history."""
+        if (leads is None) == (history is None):
+            raise SourceError("give leads, or a checked history, and only one")
 
-    def load(self, quarantine: Path | None = None) -> History:
-        """Read every table and check it against the contract.
+        def load(quarantine: Path | None, progress: Progress) -> History:
+            if history is not None:
+                return history
+            assert leads is not None
+            used = leads.drop(columns=list(exclude))
+            targets = dict.fromkeys(("won", "lost", population.target))
+            made = check(
+                used, events, changes, outcomes, timezone=timezone, lag=lag, numeric=numeric,
+                targets=tuple(targets), quarantine=quarantine,
+            )  # fmt: skip
+            progress(1.0)
+            return made
 
-        Raises :class:`features.schema.ContractError` with every breach; with ``quarantine``, bad
-        rows are written there with their reasons and the good ones go on.
+        return Source(name, population, evaluation, tuple(reveals), tuple(exclude), False, load)
+
+    def load(self, quarantine: Path | None = None, progress: Progress | None = None) -> History:
+        """Read every table and check it; ``progress`` is told the share done.
+
+        Raises :class:`features.schema.ContractError` with every breach: those of whole files and
+        columns first, then those of rows. With a ``quarantine`` directory, bad rows are written
+        there with their reasons and the good ones go on.
         """
-        if self.history is not None:
-            return self.history
-        return _Loader(self).load(quarantine)
-
-
-def _targets(population: Population) -> set[str]:
-    return {"won", "lost", population.target}
-
-
-def _check_keys(path: Path, declared: Mapping[str, Any]) -> None:
-    for section, legal in _SECTIONS.items():
-        table = declared if not section else declared.get(section, {})
-        if not isinstance(table, dict):
-            raise SourceError(f"{path}: {section} must be a table: write [{section}]")
-        for key in table:
-            if key not in legal:
-                close = difflib.get_close_matches(key, legal, n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"legal: {sorted(legal)}"
-                where = f"[{section}] {key}" if section else key
-                raise SourceError(f"{path}: unknown key {where}: {hint}")
-    for key in ("name", "leads"):
-        if key not in declared:
-            raise SourceError(f"{path}: {key} is missing: every source has a name and [leads]")
-
-
-def _population(table: Mapping[str, Any], timeless: bool) -> Population:
-    at = table.get("at", "created" if timeless else "weekly")
-    if at not in ("daily", "weekly", "created") and not at.startswith("first "):
-        raise SourceError(
-            f'[population] at = "{at}": write "daily", "weekly", "created" or "first KIND"'
-        )
-    if "horizon" not in table and not timeless:
-        raise SourceError('[population] horizon is missing: write horizon = "30d"')
-    grace = str(table.get("grace", "0d"))
-    try:
-        horizon = duration(table.get("horizon", "1s"))
-        late = 0 if grace.startswith("0") else duration(grace)
-    except ValueError as error:
-        raise SourceError(f"[population] {error}") from None
-    return Population(at, table.get("after"), horizon, late, table.get("target", "won"))
-
-
-def _evaluation(table: Mapping[str, Any]) -> Evaluation:
-    origins = tuple(table.get("origins", ()))
-    for origin in origins:
-        if isinstance(origin, str):
-            try:
-                instant(origin)
-            except ValueError:
-                raise SourceError(f"[evaluation] origins: {origin!r} is not a date") from None
-        elif not 0 < origin < 1:
-            raise SourceError(f"[evaluation] origins: {origin} is not between 0 and 1")
-    return Evaluation(origins, table.get("end"))
+        return self._load(quarantine, progress or (lambda _: None))
 
 
 class _Loader:
-    """Reads the declared tables as text, gives their columns the contract's names, checks them."""
+    """Reads the declared files and gives their columns the names of the contract."""
 
-    def __init__(self, source: Source) -> None:
-        self._source, self._declared = source, source.declared
-        self._files: dict[tuple[Path, str], pd.DataFrame] = {}
+    def __init__(self, declared: Declaration, directory: Path) -> None:
+        self._declared, self._directory = declared, directory
+        self._breaches: list[Breach] = []
 
-    def load(self, quarantine: Path | None) -> History:
-        leads = self._leads()
-        events = self._facts("events") if "events" in self._declared else None
-        changes = self._facts("changes") if "changes" in self._declared else None
-        outcomes = self._outcomes(leads, events)
-        numeric = {
-            name: self._declared.get(name, {}).get("numeric", ()) for name in ("leads", "events")
-        }
-        excluded = [name for name in self._source.exclude if name in leads]
-        return check(
-            leads.drop(columns=excluded),
-            events,
-            changes,
-            outcomes,
-            timezone=self._declared.get("timezone", "UTC"),
-            lag=self._declared.get("lag", "0s"),
-            numeric=numeric,
-            targets=_targets(self._source.population),
-            quarantine=quarantine,
-        )
+    def load(self, quarantine: Path | None, progress: Progress) -> History:
+        declared, self._breaches = self._declared, []
+        raw = self._read(progress)
+        leads = self._leads(raw["leads"])
+        events = self._events(raw["events"]) if declared.events else None
+        changes = self._columns("changes", raw["changes"]) if declared.changes else None
+        outcomes = self._outcomes(raw["outcomes"], leads, events) if declared.outcomes else None
+        self._check_kinds(events)
+        self._stop()
+        words = (declared.outcomes or Outcomes()).words(declared.risk.target)
+        numeric = {"leads": set(declared.leads.numeric) - set(declared.leads.exclude)}
+        if declared.events:
+            numeric["events"] = set(declared.events.numeric)
+        history = check(
+            leads, events, changes, outcomes, timezone=declared.timezone, lag=declared.lag,
+            numeric=numeric, targets=tuple(dict.fromkeys(words.values())), quarantine=quarantine,
+        )  # fmt: skip
+        progress(1.0)
+        return history
 
-    def _leads(self) -> pd.DataFrame:
-        table = self._declared["leads"]
-        raw = self._read("leads", table)
-        if table.get("one_row_per_lead") == "first":
-            raw = raw.drop_duplicates(self._column("leads", table, "lead_id", raw))
-        made = self._mapped("leads", table, raw, table.get("attributes"))
-        if table.get("unanswered"):
-            made = made.replace(list(table["unanswered"]), np.nan)
-        if "order_by" in table:
-            made["created_at"] = _pseudo_times(raw[table["order_by"]])
-            made = made.drop(columns=table["order_by"], errors="ignore")
-        outcomes = self._declared.get("outcomes", {})
-        told = {outcomes.get("column"), outcomes.get("outcome")} if self._in_leads() else set()
-        return made.drop(columns=[name for name in told if name in made])
+    def _stop(self) -> None:
+        if self._breaches:
+            raise ContractError(self._breaches)
 
-    def _in_leads(self) -> bool:
-        return self._declared.get("outcomes", {}).get("from") == "leads"
+    def _refuse(self, code: str, table: str, column: str, names: Iterable[str]) -> None:
+        self._breaches.append(breach(code, table, column, hint=nearest(column, names)))
 
-    def _facts(self, name: str) -> pd.DataFrame:
-        table = self._declared[name]
-        raw = self._read(name, table)
-        return self._mapped(name, table, raw, table.get("properties"))
+    def _read(self, progress: Progress) -> dict[str, pd.DataFrame]:
+        """The raw table of each section; those that share a file share the table."""
+        tables = self._declared.tables()
+        files: dict[tuple[str, str, str], pd.DataFrame] = {}
+        raw: dict[str, pd.DataFrame] = {}
+        for done, (name, table) in enumerate(tables.items()):
+            key = (table.path or "", table.encoding, table.separator)
+            if table.path is not None and key not in files:
+                path = self._directory / expand(table.path)
+                try:
+                    files[key] = read_file(path, name, table.encoding, table.separator)
+                except ContractError as error:
+                    self._breaches += error.breaches
+            if key in files:
+                raw[name] = files[key]
+            progress(0.5 * (done + 1) / len(tables))
+        self._stop()
+        for name, table in tables.items():
+            if table.path is None:
+                raw[name] = raw[getattr(table, "origin", "")]
+        return raw
 
-    def _outcomes(self, leads: pd.DataFrame, events: pd.DataFrame | None) -> pd.DataFrame | None:
-        table = self._declared.get("outcomes")
-        if table is None:
-            return None
-        if table.get("from") == "events" and events is not None:
-            raw = events.rename(columns={"kind": "outcome"})
-        elif self._in_leads():
-            raw = self._read("leads", self._declared["leads"])
-            raw = raw.rename(columns={table.get("column", "outcome"): "outcome"})
-            raw = raw.rename(columns={self._declared["leads"].get("lead_id", "lead_id"): "lead_id"})
-            if self._source.timeless:
-                created = pd.Series(leads["created_at"].to_numpy(), index=leads["lead_id"])
-                occurred = raw["lead_id"].map(created) + pd.Timedelta(SECOND // 2, unit="us")
-                raw["occurred_at"] = occurred.dt.as_unit("us")
-        else:
-            raw = self._mapped("outcomes", table, self._read("outcomes", table), {})
-        return self._words(raw, table, leads)
+    def _column(self, table: str, column: str, raw: pd.DataFrame) -> pd.Series:
+        if column in raw:
+            return raw[column]
+        self._refuse("missing-column", table, column, raw.columns)
+        return pd.Series(np.nan, index=raw.index)
 
-    def _words(
-        self, raw: pd.DataFrame, table: Mapping[str, Any], leads: pd.DataFrame
-    ) -> pd.DataFrame:
-        """Turn the source's words into won and lost; a lead's first outcome is its outcome."""
-        words = {w: name for name in ("won", "lost") for w in table.get(name, ())}
-        if words:
-            raw = raw[raw["outcome"].isin(words)].copy()
-            raw["outcome"] = raw["outcome"].map(words)
-            if "occurred_at" in raw and table.get("from") == "events":
-                order = pd.to_datetime(raw["occurred_at"], utc=True, format="ISO8601")
-                raw = raw.iloc[np.argsort(order.to_numpy(), kind="stable")]
-            raw = raw.drop_duplicates("lead_id")
-        value = table.get("deal_value")
-        if value is not None and value in leads:
-            worth = pd.Series(leads[value].to_numpy(), index=leads["lead_id"])
-            raw["deal_value"] = raw["lead_id"].map(worth)
-        elif value is not None and value in raw:
-            raw["deal_value"] = raw[value]
-        names = [name for name in _CONTRACT["outcomes"] if name in raw]
-        return raw[names]
-
-    def _mapped(
-        self,
-        name: str,
-        table: Mapping[str, Any],
-        raw: pd.DataFrame,
-        extra: Mapping[str, str] | None,
-    ) -> pd.DataFrame:
-        """The contract's columns, then the declared extra ones (all others when none are)."""
-        made, used = {}, set()
-        for column in _CONTRACT[name]:
-            declared = table.get(column)
-            if isinstance(declared, list):
-                parts = [raw[self._known(name, part, raw)] for part in declared]
-                made[column] = parts[0].str.cat(pd.concat(parts[1:], axis=1), sep=":")
-                used.update(declared)
-            elif declared is not None or column in raw:
-                found = self._column(name, table, column, raw)
-                made[column] = raw[found]
-                used.add(found)
-        if extra is None:
-            extra = {column: column for column in raw.columns if column not in used}
-        for column, declared in extra.items():
-            made[column] = raw[self._known(name, declared, raw)]
+    def _columns(self, table: str, raw: pd.DataFrame, skip: Collection[str] = ()) -> pd.DataFrame:
+        """The contract's columns: as declared, else where the file has one of that name."""
+        section, made = self._declared.tables()[table], {}
+        for field, role in TABLES[table].items():
+            column = getattr(section, field)
+            if field in skip or (column is None and field not in raw and role.endswith("?")):
+                continue
+            if isinstance(column, list):
+                parts = [read_text(plain(self._column(table, one, raw)))[0] for one in column]
+                made[field] = parts[0].str.cat(pd.concat(parts[1:], axis=1), sep=":")
+            else:
+                made[field] = self._column(table, column or field, raw)
         return pd.DataFrame(made, index=raw.index)
 
-    def _column(self, name: str, table: Mapping[str, Any], column: str, raw: pd.DataFrame) -> str:
-        return self._known(name, table.get(column, column), raw)
+    def _used(self, table: str) -> set[str]:
+        """The names that the contract's columns of a section have, or could have, in its file."""
+        section = self._declared.tables()[table]
+        named = [getattr(section, field) or field for field in TABLES[table]]
+        return {one for name in named for one in (name if isinstance(name, list) else [name])}
 
-    def _known(self, name: str, column: str, raw: pd.DataFrame) -> str:
-        if column in raw:
-            return column
-        close = difflib.get_close_matches(column, list(raw.columns), n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ContractError([_breach("missing-column", name, column, "there is no such column",
-                                     f"{hint}map the column that holds it")])  # fmt: skip
+    def _extra(self, table: str, section: Leads | Events, raw: pd.DataFrame, used: set[str]
+               ) -> pd.DataFrame:  # fmt: skip
+        """Attributes or properties: those declared, else every column not otherwise used."""
+        names = section.extra
+        if names is None:
+            names = [column for column in raw.columns if column not in used]
+        if not isinstance(names, dict):
+            names = {name: name for name in names}
+        made = {name: self._column(table, column, raw) for name, column in names.items()}
+        answered = {
+            name: column.mask(column.isin(section.unanswered)) for name, column in made.items()
+        }
+        return pd.DataFrame(answered, index=raw.index)
 
-    def _read(self, name: str, table: Mapping[str, Any]) -> pd.DataFrame:
-        if "path" not in table:
-            raise SourceError(f"[{name}] path is missing: where is the table?")
-        path = (self._source.directory / _expand(str(table["path"]))).resolve()
-        encoding = table.get("encoding", "utf-8")
-        if (path, encoding) not in self._files:
-            self._files[path, encoding] = _read_file(path, encoding, name)
-        return self._files[path, encoding].copy(deep=False)
+    def _leads(self, raw: pd.DataFrame) -> pd.DataFrame:
+        section, outcomes = self._declared.leads, self._declared.outcomes
+        made = self._columns("leads", raw, ["created_at"] if section.order_by else [])
+        used = self._used("leads") | {section.order_by or ""}
+        if outcomes is not None and outcomes.origin == "leads":
+            used |= self._used("outcomes")
+        extra = self._extra("leads", section, raw, used)
+        for name in section.exclude:
+            if name not in extra:
+                self._refuse("missing-column", "leads", name, extra.columns)
+        if section.order_by is not None:
+            made["created_at"] = self._in_order(section.order_by, raw)
+        return pd.concat([made, extra.drop(columns=section.exclude, errors="ignore")], axis=1)
+
+    def _in_order(self, column: str, raw: pd.DataFrame) -> pd.Series:
+        """Times a second apart in the order of a column; rows with one number share a time."""
+        numbers = read_numbers(plain(self._column("leads", column, raw)))[0]
+        for row in np.flatnonzero(numbers.isna()) if column in raw else ():
+            value = raw[column].iloc[row]
+            self._breaches.append(breach("not-a-number", "leads", column, value, int(row) + 1))
+        rank = numbers.rank(method="dense").fillna(0).to_numpy(dtype=np.int64)
+        return from_micros(_PSEUDO_START + rank * SECOND)
+
+    def _events(self, raw: pd.DataFrame) -> pd.DataFrame:
+        assert self._declared.events is not None
+        made, used = self._columns("events", raw), self._used("events")
+        extra = self._extra("events", self._declared.events, raw, used)
+        return pd.concat([made, extra], axis=1)
+
+    def _outcomes(
+        self, raw: pd.DataFrame, leads: pd.DataFrame, events: pd.DataFrame | None
+    ) -> pd.DataFrame:
+        section, timeless = self._declared.outcomes, self._declared.timeless
+        assert section is not None
+        words = section.words(self._declared.risk.target)
+        if section.origin == "events" and events is not None:
+            made = self._first_telling(events, words)
+        else:
+            skip = ["deal_value", *(["occurred_at", "known_at"] if timeless else [])]
+            made = self._columns("outcomes", raw, skip)
+            told = read_text(plain(made["outcome"]))[0]
+            made["outcome"] = told.map(words).where(told.isin(words), told).astype("str")
+            if section.origin == "leads":
+                made = made[told.notna() & ~told.isin(section.open)].copy()
+        if timeless:
+            created = made["lead_id"].map(_by_lead(leads, "created_at"))
+            made["occurred_at"] = created + pd.Timedelta(SECOND // 2, unit="us")
+        value = section.deal_value or "deal_value"
+        if value in raw:
+            made["deal_value"] = raw[value]
+        elif section.deal_value in leads:
+            worth = made["lead_id"].map(_by_lead(leads, value))
+            made["deal_value"] = worth.mask(made["outcome"] == "lost")
+        elif section.deal_value is not None:
+            self._refuse("missing-column", "outcomes", value, [*raw.columns, *leads.columns])
+        return made
+
+    def _first_telling(self, events: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
+        """Of each lead's events the first that won or lost, and the first of each other target."""
+        kind = read_text(plain(events["kind"]))[0]
+        made = events[kind.isin(words)]
+        made = made[[name for name in TABLES["outcomes"] if name in made]]
+        made = made.assign(outcome=kind.map(words).astype("str"))
+        occurred = plain(made["occurred_at"].reset_index(drop=True))
+        times = read_times(occurred, self._declared.timezone)[0]
+        made = made.iloc[np.argsort(times.to_numpy(), kind="stable")[: times.notna().sum()]]
+        closing = made["outcome"].replace({"won": "closed", "lost": "closed"})
+        again = made.assign(outcome=closing).duplicated(["lead_id", "outcome"])
+        return made[~again].sort_index()
+
+    def _check_kinds(self, events: pd.DataFrame | None) -> None:
+        """Every kind of event that the declaration names is in the data: others are mistyped."""
+        outcomes, risk = self._declared.outcomes or Outcomes(), self._declared.population()
+        named = list(outcomes.words(risk.target)) if outcomes.origin == "events" else []
+        named += [*outcomes.reveals, *([risk.after] if risk.after else [])]
+        if risk.at.startswith("first "):
+            named.append(risk.at.removeprefix("first "))
+        kinds: list[str] = []
+        if events is not None:
+            kinds = sorted(read_text(plain(events["kind"]))[0].dropna().unique())
+        self._breaches += [
+            breach("unknown-kind", "events", "kind", kind, hint=nearest(kind, kinds))
+            for kind in dict.fromkeys(named)
+            if kind not in kinds
+        ]
 
 
-def _pseudo_times(order: pd.Series) -> pd.Series:
-    """A second apart, in the numeric order of a column: an order, not times."""
-    rank = pd.to_numeric(order).rank(method="first").astype("int64").to_numpy()
-    times = from_micros(_PSEUDO_START + rank * SECOND)
-    return times.set_axis(order.index)
-
-
-def _expand(text: str) -> str:
-    def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1], match[2])
-        if found is None:
-            raise SourceError(f"the environment has no {match[1]}: set it, or write a default")
-        return found
-
-    return _VARIABLE.sub(value, text)
-
-
-def _read_file(path: Path, encoding: str, name: str) -> pd.DataFrame:
-    if not path.exists():
-        raise ContractError([_breach("missing-file", name, str(path), "there is no such file",
-                                     "correct the path")])  # fmt: skip
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding)
-    except UnicodeDecodeError:
-        raise ContractError([_breach("wrong-encoding", name, str(path), f"not {encoding}",
-                                     'declare what it is, such as encoding = "latin-1"')]
-                            ) from None  # fmt: skip
-    except pd.errors.EmptyDataError:
-        raise ContractError([_breach("empty-table", name, str(path), "the file is empty",
-                                     "check the export that should have filled it")]
-                            ) from None  # fmt: skip
-    return frame.replace("", np.nan)
-
-
-def _breach(code: str, table: str, value: str, problem: str, remedy: str) -> Breach:
-    return Breach(code, table, None, None, value, problem, remedy)
+def _by_lead(leads: pd.DataFrame, column: str) -> pd.Series:
+    first = leads.drop_duplicates("lead_id")
+    return first.set_index("lead_id")[column]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -16,7 +17,7 @@ DAY = 24 * HOUR
 
 _UNITS = {"us": 1, "s": SECOND, "m": 60 * SECOND, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _DURATION = re.compile(r"(\d+)(us|s|m|h|d|w)")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH, _MICRO = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 DTYPE = "datetime64[us, UTC]"
 """The pandas type of every time column in a history."""
@@ -63,7 +64,12 @@ def instant(text: str | datetime) -> int:
     moment = text if isinstance(text, datetime) else datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return (moment - _EPOCH) // _MICRO
+
+
+def instants(moments: Iterable[datetime | int]) -> list[int]:
+    """Microseconds of many times that have an offset, or are microseconds already."""
+    return [one if isinstance(one, int) else (one - _EPOCH) // _MICRO for one in moments]
 
 
 def iso(moment: int) -> str:

@@ -118,13 +118,16 @@ class LeadModel:
     def predict(self, matrix: Floats) -> Prediction:
         """Score (n, features) encoded rows."""
         raw = self.booster.predict(matrix, raw_score=True, num_threads=_threads(matrix))
-        probability = self.calibration(np.asarray(raw))
         head = self.value_head
-        if head is None:
+        return self.read(np.asarray(raw), None if head is None else head.median(matrix))
+
+    def read(self, raw: Floats, median: Floats | None) -> Prediction:
+        """What raw log-odds and median deal values (n,), if there is a value head, amount to."""
+        head, probability = self.value_head, self.calibration(raw)
+        if head is None or median is None:
             return Prediction(probability)
-        middle = head.median(matrix)
         return Prediction(
-            probability, middle * head.smearing, middle * head.low, middle * head.high
+            probability, median * head.smearing, median * head.low, median * head.high
         )
 
     def contributions(self, matrix: Floats) -> Floats:

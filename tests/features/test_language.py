@@ -39,15 +39,15 @@ VALUES = st.one_of(TEXTS, st.lists(TEXTS, min_size=1, max_size=2))
 FIELDS = TEXTS.filter(lambda field: field != "kind")
 WINDOWS = st.sampled_from([None, "7d", "30d", "36h"])
 
-SHAPES: list[Callable[[str, str, str], Feature]] = [
-    lambda a, b, c: events(a).sum(b),
+SHAPES: list[Callable[..., Feature]] = [
+    lambda a, b, *_: events(a).sum(b),
     lambda a, b, c: account_events([a, c]).sum(b),
     lambda a, b, c: events([a, b, c]).count(),
     lambda a, b, c: events(c, **{a: b}).count(),
     lambda a, b, c: events(**{a: b, "z": c}).distinct(c),
-    lambda a, b, c: changes(a).latest(b),
+    lambda a, b, *_: changes(a).latest(b),
     lambda a, b, c: changes([a, c]).sum(b, "7d"),
-    lambda a, b, c: attribute(a, "text"),
+    lambda a, *_: attribute(a, "text"),
 ]
 
 

@@ -1,0 +1,375 @@
+"""What comes in and goes out at ``/v1``: the types, and from a request's lead to facts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import repeat
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from features.language import FeatureSet
+from features.times import instant, instants
+from serving.scorer import Facts, Score
+from training.calibrate import Calibration
+
+FIRST, UNMISTAKABLE, AFTER = map(instant, ("1900-01-01", "1973-04-01", "2200-01-01"))
+MOST_LEADS, MOST_EVENTS, MOST_BYTES = 1_000, 10_000, 16 * 2**20
+
+Id = Annotated[str, Meta(min_length=1, max_length=200)]
+Text = Annotated[str, Meta(max_length=1_000)]
+Time = (
+    Annotated[
+        datetime, Meta(tz=True, description="ISO 8601 with an offset, or integer microseconds")
+    ]
+    | int
+)
+Held = Annotated[
+    dict[Annotated[str, Meta(max_length=200)], Text | float | bool | None], Meta(max_length=200)
+]
+
+
+class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    pass
+
+
+class Event(_Strict, frozen=True):
+    """A marketing touch or a sales interaction; ``known_at`` (default: occurred_at) is when the
+    systems learned of it. Give every event of a lead an ``event_id``, or none."""
+
+    kind: Id
+    occurred_at: Time
+    event_id: Id | None = None
+    known_at: Time | None = None
+    channel: Text | None = None
+    campaign: Text | None = None
+    value: Annotated[float, Meta(ge=0)] | None = None
+    properties: Held = {}
+
+
+class Change(_Strict, frozen=True):
+    """A new value of a field in the CRM's history."""
+
+    field: Id
+    value: Text | None
+    known_at: Time
+    change_id: Id | None = None
+
+
+class _Known(_Strict, frozen=True):
+    lead_id: Id
+    created_at: Time | None = None
+    account_id: Id | None = None
+    attributes: Held = {}
+    events: Annotated[list[Event], Meta(max_length=MOST_EVENTS)] = []
+
+
+class Related(_Known, frozen=True):
+    """Another lead of the account, with its events."""
+
+
+class Lead(_Known, frozen=True):
+    """A lead with its history; or its ``lead_id`` alone, and the history is read from the store."""
+
+    changes: Annotated[list[Change], Meta(max_length=MOST_EVENTS)] = []
+    related: Annotated[list[Related], Meta(max_length=MOST_LEADS)] = []
+
+    @property
+    def stored(self) -> bool:
+        """Whether only the id was given."""
+        return self == Lead(self.lead_id)
+
+
+class ScoreRequest(_Strict, frozen=True):
+    """Leads to score as of a moment (default: now), each with at most so many reasons."""
+
+    leads: Annotated[list[Lead], Meta(min_length=1, max_length=MOST_LEADS)]
+    as_of: Time | None = None
+    reasons: Annotated[int, Meta(ge=0, le=20)] = 3
+    vector: bool = False
+
+
+class Envelope(_Strict, frozen=True):
+    """The same with its leads unread, so that a bad one never costs the good ones."""
+
+    leads: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MOST_LEADS)]
+    as_of: Time | None = None
+    reasons: Annotated[int, Meta(ge=0, le=20)] = 3
+    vector: bool = False
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """RFC 9457 problem details; ``field`` and ``remedy`` are ours."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+    remedy: str | None = None
+
+
+class Refused(msgspec.Struct, frozen=True, tag_field="status", tag="refused"):
+    """A lead that could not be scored, and why; the others of the call are not affected."""
+
+    index: int
+    problem: Problem
+
+
+class ScoreAnswer(msgspec.Struct, frozen=True):
+    """One result a lead, in the order of the request. ``advice``: a person decides."""
+
+    model_version: str
+    as_of: str
+    advice: bool
+    scores: list[Score | Refused]
+
+
+class ModelCard(msgspec.Struct, frozen=True):
+    """The model that answers: what it predicts, from what, and how it is calibrated.
+
+    ``values``: whether it predicts deal values; ``never_read``: kinds of event that tell the
+    outcome. ``horizon`` and ``trained_until`` are null for data without times.
+    """
+
+    version: str
+    source: str
+    target: str
+    horizon: str | None
+    trained_until: str | None
+    calibration: Calibration
+    values: bool
+    never_read: tuple[str, ...]
+    features: list[dict[str, str]]
+    fingerprint: str
+    data_digest: str
+    versions: dict[str, str]
+
+
+Fact = TypeVar("Fact", Event, Change)
+
+
+class Breach(ValueError):
+    """What is wrong with a request or a lead of it; never holds the rejected value."""
+
+    def __init__(self, slug: str, title: str, detail: str, field: str = "", remedy: str = "",
+                 status: int = 422) -> None:  # fmt: skip
+        super().__init__(detail)
+        self.slug, self.title, self.detail = slug, title, detail
+        self.field, self.remedy, self.status = field, remedy, status
+
+    def problem(self, prefix: str = "") -> Problem:
+        """The problem details, the field's path behind ``prefix``."""
+        joint = "." if prefix and self.field and not self.field.startswith("[") else ""
+        return Problem(
+            type=f"urn:leadcast:problem:{self.slug}",
+            title=self.title,
+            status=self.status,
+            detail=self.detail,
+            field=f"{prefix}{joint}{self.field}" or None,
+            remedy=self.remedy or None,
+        )
+
+
+def invalid(field: str, detail: str, remedy: str) -> Breach:
+    """A breach of one field."""
+    return Breach("invalid-field", "A field breaks the contract", detail, field, remedy)
+
+
+_LEAD = msgspec.json.Decoder(Lead)
+_ENVELOPE = msgspec.json.Decoder(Envelope)
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_AT = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$", re.S)
+_NAMED = re.compile(r"(?:required|unknown) field `(.*)`", re.S)
+_PLAIN = re.compile(r"\w{1,60}")
+_REMEDIES = (
+    ("required field", "add it"),
+    ("unknown field", "leave it out, or correct its name: see /v1/openapi.json"),
+    ("RFC3339", "write ISO 8601 with an offset: 2026-01-31T09:30:00Z"),
+    ("timezone", "write ISO 8601 with an offset: 2026-01-31T09:30:00Z"),
+    ("length", "keep within the limit"),
+    ("Expected", "send a value of that type"),
+)
+
+
+def read_envelope(body: bytes) -> Envelope:
+    """Read a request, its leads unread. Raises :class:`Breach`."""
+    try:
+        return _ENVELOPE.decode(body)
+    except _UNREADABLE as error:
+        raise _unread(error) from None
+
+
+def read_lead(raw: msgspec.Raw) -> Lead:
+    """Read one lead. Raises :class:`Breach`."""
+    try:
+        return _LEAD.decode(raw)
+    except _UNREADABLE as error:
+        raise _unread(error) from None
+
+
+def read_time(time: Time, field: str) -> int:
+    """Microseconds of a time. Raises :class:`Breach` outside the years 1900 to 2199.
+
+    A number before 1973 is refused too: it was meant as seconds or milliseconds.
+    """
+    moment = time if isinstance(time, int) else instant(time)
+    if not (UNMISTAKABLE if isinstance(time, int) else FIRST) <= moment < AFTER:
+        remedy = "send ISO 8601 with an offset, or microseconds since 1970"
+        raise invalid(field, "the time is not within the years 1900 to 2199", remedy)
+    return moment
+
+
+def _malformed() -> Breach:
+    remedy = "send one JSON object, UTF-8, as described in /v1/openapi.json"
+    return Breach("malformed-json", "The body is not JSON", "the body cannot be read as JSON", "",
+                  remedy, 400)  # fmt: skip
+
+
+def _unread(error: Exception) -> Breach:
+    """msgspec names types, limits, paths and unknown keys, never values; odd keys are kept back."""
+    if not isinstance(error, msgspec.ValidationError):
+        return _malformed()
+    text = str(error)
+    at = _AT.search(text)
+    field, detail = at[1] if at else "", text[: at.start()] if at else text
+    named = _NAMED.search(detail)
+    if named and _PLAIN.fullmatch(named[1]):
+        field = f"{field}.{named[1]}".lstrip(".")
+    elif named:
+        detail = "Object contains unknown field"
+    remedy = next((remedy for word, remedy in _REMEDIES if word in detail), "correct it")
+    return invalid(field, detail, remedy)
+
+
+class Reader:
+    """Turns a request's lead into facts, in the columns and types that a model reads."""
+
+    def __init__(self, features: FeatureSet, columns: Mapping[str, Sequence[str]]) -> None:
+        self._columns = columns
+        self._numbers = {
+            (feature.source, feature.column)
+            for feature in features.features
+            if feature.type == "number" and feature.aggregate != "distinct"
+        }
+
+    def facts(self, lead: Lead) -> Facts:
+        """The facts of a lead and of the leads related to it. Raises :class:`Breach`."""
+        if lead.related and lead.account_id is None:
+            remedy = "give the account that the related leads share"
+            raise invalid("account_id", "missing beside related leads", remedy)
+        leads, events = [self._lead(lead, lead.account_id, "")], self._events(lead, "")
+        for number, other in enumerate(lead.related):
+            path = f"related[{number}]."
+            if other.lead_id == lead.lead_id:
+                raise invalid(path + "lead_id", "the lead itself", "send other leads only")
+            leads.append(self._lead(other, other.account_id or lead.account_id, path))
+            events += self._events(other, path)
+        if len({row[0] for row in leads}) < len(leads):
+            raise invalid("related", "a lead comes twice", "send each related lead once")
+        return Facts(leads, events, self._changes(lead))
+
+    def _lead(self, lead: Lead | Related, account: str | None, path: str) -> tuple[Any, ...]:
+        if lead.created_at is None:
+            raise invalid(path + "created_at", "missing", "give it with the history")
+        own = {
+            "lead_id": lead.lead_id,
+            "account_id": account,
+            "created_at": read_time(lead.created_at, path + "created_at"),
+        }
+        return tuple(
+            own[name]
+            if name in own
+            else self._held("leads", name, [lead.attributes], f"{path}attributes.{name}")[0]
+            for name in self._columns["leads"]
+        )
+
+    def _events(self, lead: Lead | Related, path: str) -> list[tuple[Any, ...]]:
+        ids, events = _identified(lead.events, "event_id", path + "events")
+        occurred = _times([one.occurred_at for one in events], path + "events[{}].occurred_at")
+        known = occurred
+        if any(one.known_at is not None for one in events):
+            given = [one.occurred_at if one.known_at is None else one.known_at for one in events]
+            known = _times(given, path + "events[{}].known_at")
+            _not_before(known, occurred, path + "events[{}].known_at")
+        own = {
+            "lead_id": repeat(lead.lead_id, len(events)),
+            "event_id": ids,
+            "occurred_at": occurred,
+            "known_at": known,
+            "kind": [one.kind for one in events],
+            "channel": [one.channel or None for one in events],
+            "campaign": [one.campaign or None for one in events],
+            "value": [one.value for one in events],
+        }
+        held = [one.properties for one in events]
+        columns = [
+            own[name]
+            if name in own
+            else self._held("events", name, held, f"{path}events[{{}}].properties.{name}")
+            for name in self._columns["events"]
+        ]
+        return list(zip(*columns, strict=True))
+
+    def _changes(self, lead: Lead) -> list[tuple[Any, ...]]:
+        ids, changes = _identified(lead.changes, "change_id", "changes")
+        columns = {
+            "lead_id": repeat(lead.lead_id, len(ids)),
+            "change_id": ids,
+            "known_at": _times([one.known_at for one in changes], "changes[{}].known_at"),
+            "field": [one.field for one in changes],
+            "value": [one.value or None for one in changes],
+        }
+        return list(zip(*(columns[name] for name in self._columns["changes"]), strict=True))
+
+    def _held(self, table: str, name: str, held: Sequence[Mapping[str, Any]], path: str
+              ) -> list[float | str | None]:  # fmt: skip
+        """One attribute or property of each; empty text is missing, booleans are text."""
+        values = [one.get(name) for one in held]
+        number = (table, name) in self._numbers
+        wrong = (bool, str) if number else float
+        for place, value in enumerate(values):
+            if isinstance(value, wrong):
+                kind = "a number" if number else "text"
+                raise invalid(path.format(place), f"the model reads {kind} here", f"send {kind}")
+        if number:
+            return values
+        return [str(v).lower() if isinstance(v, bool) else v or None for v in values]
+
+
+def _identified(facts: Sequence[Fact], name: str, path: str) -> tuple[list[str], Sequence[Fact]]:
+    """The ids of facts and those to keep: numbered where none has an id, repeats left out."""
+    given: list[str | None] = [getattr(one, name) for one in facts]
+    ids = [one for one in given if one is not None]
+    if not ids:
+        width = len(str(len(facts)))
+        return [f"{number:0{width}}" for number in range(len(facts))], facts
+    if len(ids) < len(given):
+        field = f"{path}[{given.index(None)}].{name}"
+        raise invalid(field, "missing, while others have one", "give every one an id, or none")
+    kept = dict(zip(reversed(ids), reversed(facts), strict=True))
+    if len(kept) == len(ids):
+        return ids, facts
+    for place, (one, fact) in enumerate(zip(ids, facts, strict=True)):
+        if kept[one] != fact:
+            remedy = "send each fact once, or under its own id"
+            raise invalid(f"{path}[{place}].{name}", "two facts under one id", remedy)
+    return list(kept), list(kept.values())
+
+
+def _times(given: Sequence[Time], path: str) -> list[int]:
+    made = instants(given)
+    if made and (min(made) < UNMISTAKABLE or max(made) >= AFTER):
+        for place, one in enumerate(given):
+            read_time(one, path.format(place))
+    return made
+
+
+def _not_before(known: Sequence[int], occurred: Sequence[int], path: str) -> None:
+    early = [late < at for late, at in zip(known, occurred, strict=True)]
+    if any(early):
+        remedy = "send occurred_at or a later time"
+        raise invalid(path.format(early.index(True)), "known before it occurred", remedy)

@@ -1,0 +1,115 @@
+"""Start the service as a process of its own, wait until it is ready, and end it completely."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from training import bundle as bundles
+
+_READY_SECONDS, _END_SECONDS, _TOLD = 60.0, 20.0, 2_000
+_ROOT = Path(__file__).parent.parent
+
+
+class ServiceError(RuntimeError):
+    """The service did not start; carries the end of what it said."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that answers at ``url``."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def wait(self) -> None:
+        """Return when the service has ended, or on Ctrl-C."""
+        with suppress(KeyboardInterrupt):
+            self.process.wait()
+
+
+@contextmanager
+def serving(bundle: Path, store: Path | None, port: int) -> Iterator[Running]:
+    """Serve a bundle on 127.0.0.1 while the context is open; no process is left behind.
+
+    Raises :class:`training.bundle.BundleError` for a bundle that is not what was written and
+    :class:`ServiceError`, with what it said, when the service refuses to start.
+    """
+    bundles.verify(bundle)
+    environment = {"LEADCAST_BUNDLE": str(bundle.resolve())}
+    if store is not None:
+        environment["LEADCAST_STORE"] = str(store.resolve())
+    with process("serving.service:Leadcast", port, environment) as running:
+        yield running
+
+
+@contextmanager
+def process(service: str, port: int, environment: dict[str, str]) -> Iterator[Running]:
+    """Run any BentoML service of this checkout (``module:Class``) on 127.0.0.1:``port``."""
+    command = [sys.executable, "-m", "bentoml", "serve", service]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--working-dir", str(_ROOT)]
+    always = {"BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryFile() as log:
+        started = subprocess.Popen(
+            command,
+            cwd=_ROOT,
+            env={**os.environ, **always, **environment},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to pass on
+        )
+        family: list[psutil.Process] = []
+        try:
+            running = Running(f"http://127.0.0.1:{port}", started)
+            if not _becomes_ready(running):
+                log.seek(0)
+                said = log.read().decode(errors="replace")[-_TOLD:].strip()
+                raise ServiceError(f"the service did not become ready; it said: {said}")
+            family = _children(started)
+            yield running
+        finally:
+            _end(started, family)
+
+
+def _becomes_ready(running: Running) -> bool:
+    limit = time.monotonic() + _READY_SECONDS
+    while running.process.poll() is None and time.monotonic() < limit:
+        with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            urllib.request.urlopen(f"{running.url}/readyz", timeout=2).close()
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _children(started: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The workers: each has a session of its own, so no signal to a group reaches them."""
+    try:
+        return psutil.Process(started.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _end(started: subprocess.Popen[bytes], family: list[psutil.Process]) -> None:
+    """Ask the supervisor to end, which ends its workers; insist where one stays."""
+    family = list({*family, *_children(started)})
+    started.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        started.wait(_END_SECONDS)
+    started.kill()
+    started.wait()
+    _, alive = psutil.wait_procs(family, timeout=1)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=_END_SECONDS)

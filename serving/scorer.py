@@ -1,0 +1,269 @@
+"""Bundle + what is known of a lead + as_of -> Score. Pure: no clock, no network, no store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from msgspec import UNSET, UnsetType
+
+from features.engines import OneLead, compute
+from features.outcomes import settled_at
+from features.schema import History
+from features.times import from_micros, iso, micros
+from serving.decide import Grade, Policy, Route, grade, standing
+from serving.reasons import Reason, Reasons, Value
+from serving.trees import Tabled
+from training.bundle import Bundle
+from training.model import Prediction
+
+Floats = npt.NDArray[np.float64]
+Row = tuple[Any, ...]
+Progress = Callable[[float], None]
+
+_CHUNK = 5_000
+
+
+class Amount(msgspec.Struct, frozen=True):
+    """An expected amount between the ends of its interval, in the unit of the deal values."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Score(msgspec.Struct, frozen=True, tag_field="status", tag="scored"):
+    """What the model says of one lead as of a moment. Advice, not judgement.
+
+    - ``probability`` of reaching the target within the model's horizon
+    - ``value``: the deal's value if won, in nine cases of ten between low and high; null where the
+      model was trained without deal values
+    - ``expected_value``: probability x each of value's mean, low and high
+    - ``base`` + ``fit`` + ``engagement`` = the raw log-odds before calibration: the average lead,
+      who this one is, what was done
+    - ``grade`` and ``route``: where expected value (else probability) stands in the reference
+    - ``vector``: the features behind the score by name, where asked for
+    """
+
+    lead_id: str
+    as_of: str
+    probability: float
+    value: Amount | None
+    expected_value: Amount | None
+    base: float
+    fit: float
+    engagement: float
+    reasons: list[Reason]
+    grade: Grade
+    route: Route
+    model_version: str
+    vector: dict[str, Value] | UnsetType = UNSET
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is known of a lead, as plain rows in the order of :attr:`Scorer.columns`.
+
+    Times are integer microseconds, numbers float, text str, missing None. ``leads`` and ``events``
+    also hold those of the other leads of its account.
+    """
+
+    leads: Sequence[Row]
+    events: Sequence[Row]
+    changes: Sequence[Row]
+
+
+class Scorer:
+    """Scores leads with one model, in any thread.
+
+    ``columns[table]`` names what each row of leads, events and changes holds, in order;
+    ``account`` tells whether the model looks at the other leads of an account.
+    """
+
+    def __init__(self, bundle: Bundle, policy: Policy | None = None) -> None:
+        self.bundle = bundle
+        self.features = bundle.model.features
+        self.account = any(feature.scope == "account" for feature in self.features.features)
+        self._engine = OneLead(self.features)
+        self._reads = self._engine.columns["events"]
+        # What tells the outcome is dropped by its kind, even if no feature looks at kinds.
+        self.columns = {
+            **self._engine.columns,
+            "events": tuple(dict.fromkeys((*self._reads, "kind"))),
+        }
+        self._kind = self.columns["events"].index("kind")
+        self._reveals = frozenset(bundle.about.reveals)
+        self._reasons = Reasons(self.features)
+        self._policy = policy or Policy()
+        self._tabled = _tabled(bundle)
+
+    def vector(self, lead_id: str, facts: Facts, as_of: int) -> Row:
+        """The features of a lead at ``as_of`` (microseconds), in the order of ``features``."""
+        width = len(self._reads)
+        seen = [row[:width] for row in facts.events if row[self._kind] not in self._reveals]
+        return self._engine.vector(lead_id, as_of, facts.leads, seen, facts.changes)
+
+    def score(
+        self,
+        asked: Sequence[tuple[str, Facts]],
+        as_of: int,
+        reasons: int = 3,
+        vector: bool = False,
+    ) -> list[Score]:
+        """Score leads, each by its own facts alone, with at most so many reasons."""
+        vectors = [self.vector(lead_id, facts, as_of) for lead_id, facts in asked]
+        matrix = self.bundle.model.encoder.rows(vectors)
+        ids = [lead_id for lead_id, _ in asked]
+        made = self.told(ids, as_of, matrix, lambda row, column: vectors[row][column], reasons)
+        if not vector:
+            return made
+        names = self.features.names
+        return [
+            msgspec.structs.replace(score, vector=dict(zip(names, held, strict=True)))
+            for score, held in zip(made, vectors, strict=True)
+        ]
+
+    def told(
+        self,
+        ids: Sequence[str],
+        as_of: int,
+        matrix: Floats,
+        value: Callable[[int, int], Value],
+        reasons: int,
+    ) -> list[Score]:
+        """Score encoded rows (n, features); ``value(row, column)`` is what was encoded."""
+        if not len(ids):
+            return []
+        said, contributions = self._look(matrix)
+        groups, moment = self._reasons.groups(contributions), iso(as_of)
+        columns = (said.probability, contributions[:, -1], groups[:, 0], groups[:, 1])
+        return [
+            Score(
+                lead_id=ids[row],
+                as_of=moment,
+                probability=chance,
+                value=worth,
+                expected_value=None if worth is None else _times(chance, worth),
+                base=base,
+                fit=fit,
+                engagement=engagement,
+                reasons=why,
+                grade=grade(place),
+                route=self._policy.route(place),
+                model_version=self.bundle.version,
+            )
+            for row, (worth, why, place, (chance, base, fit, engagement)) in enumerate(
+                zip(
+                    _amounts(said),
+                    self._reasons.top(contributions, value, reasons),
+                    self._places(said).tolist(),
+                    zip(*(column.tolist() for column in columns), strict=True),
+                    strict=True,
+                )
+            )
+        ]
+
+    def _look(self, matrix: Floats) -> tuple[Prediction, Floats]:
+        if self._tabled is not None:
+            return self._tabled(matrix)
+        return self.bundle.model.predict(matrix), self.bundle.model.contributions(matrix)
+
+    def _places(self, said: Prediction) -> Floats:
+        """Where rows stand in the reference population (n,)."""
+        reference, expected = self.bundle.about.reference, said.expected_value
+        if expected is None or reference.expected_value is None:
+            return standing(said.probability, reference.probability)
+        return standing(expected, reference.expected_value)
+
+
+def _tabled(bundle: Bundle) -> Tabled | None:
+    """The model as tables where its trees are small; else LightGBM answers, more slowly."""
+    golden = np.array(bundle.about.golden.rows, dtype=np.float64)
+    try:
+        return Tabled(bundle.model, golden.reshape(-1, len(bundle.model.features)))
+    except ValueError:
+        return None
+
+
+def _amounts(said: Prediction) -> Iterable[Amount | None]:
+    if said.value is None or said.value_low is None or said.value_high is None:
+        return [None] * len(said.probability)
+    ends = (said.value.tolist(), said.value_low.tolist(), said.value_high.tolist())
+    return map(Amount, *ends)
+
+
+def _times(chance: float, worth: Amount) -> Amount:
+    return Amount(chance * worth.mean, chance * worth.low, chance * worth.high)
+
+
+def score_table(
+    bundle: Bundle,
+    history: History,
+    as_of: int,
+    reasons: int = 3,
+    progress: Progress | None = None,
+    policy: Policy | None = None,
+) -> pd.DataFrame:
+    """Score every lead open at ``as_of`` (microseconds) into a ranked list, one row a lead.
+
+    A lead is open when ``created_at < as_of`` and none of its outcomes is visible. Columns: rank,
+    lead_id, probability, value and expected_value (each with _low and _high; only where the model
+    has a value head), grade, route, reason_1.., model_version, as_of. Ranked by expected value
+    (else probability), ties by lead_id. Raises :class:`features.language.DeclarationError` when
+    the history lacks a column that the model reads.
+    """
+    scorer, say = Scorer(bundle, policy), progress or (lambda _: None)
+    open_then = (micros(history.leads["created_at"]) < as_of) & (settled_at(history) >= as_of)
+    ids = history.leads["lead_id"][open_then].reset_index(drop=True)
+    spine = pd.DataFrame({"lead_id": ids, "as_of": from_micros(np.full(len(ids), as_of))})
+    hidden = history.events["kind"].isin(bundle.about.reveals)
+    seen = dataclasses.replace(history, events=history.events[~hidden].reset_index(drop=True))
+    columns = compute(scorer.features, spine, seen, progress=lambda share: say(share / 2))
+    scores: list[Score] = []
+    for start in range(0, len(ids), _CHUNK):
+        chunk = columns.iloc[start : start + _CHUNK]
+        names = ids.iloc[start : start + _CHUNK].to_list()
+        held = [chunk[name].to_numpy(dtype=object) for name in chunk.columns]
+        matrix = bundle.model.encoder.matrix(chunk)
+        scores += scorer.told(names, as_of, matrix, _reader(held), reasons)
+        say(0.5 + 0.5 * len(scores) / len(ids))
+    return _ranked(scores, reasons, bundle, as_of)
+
+
+def _reader(held: Sequence[npt.NDArray[Any]]) -> Callable[[int, int], Value]:
+    def value(row: int, column: int) -> Value:
+        found: Value = held[column][row]
+        return None if found != found else found  # NaN differs from itself
+
+    return value
+
+
+def _ranked(scores: list[Score], reasons: int, bundle: Bundle, as_of: int) -> pd.DataFrame:
+    table: dict[str, Any] = {
+        "lead_id": pd.Series([score.lead_id for score in scores], dtype="str"),
+        "probability": [score.probability for score in scores],
+    }
+    if bundle.model.value_head is not None:
+        for name in ("value", "expected_value"):
+            for end in ("mean", "low", "high"):
+                column = name if end == "mean" else f"{name}_{end}"
+                table[column] = [getattr(getattr(score, name), end) for score in scores]
+    for name in ("grade", "route"):
+        table[name] = pd.Series([getattr(score, name) for score in scores], dtype="str")
+    for number in range(reasons):
+        texts = [_line(score.reasons[number : number + 1]) for score in scores]
+        table[f"reason_{number + 1}"] = pd.Series(texts, dtype="str")
+    frame = pd.DataFrame(table).assign(model_version=bundle.version, as_of=iso(as_of))
+    by = "expected_value" if "expected_value" in frame else "probability"
+    frame = frame.sort_values([by, "lead_id"], ascending=[False, True], ignore_index=True)
+    frame.insert(0, "rank", np.arange(1, len(frame) + 1))
+    return frame
+
+
+def _line(reasons: Sequence[Reason]) -> str | None:
+    return f"{reasons[0].text} ({reasons[0].direction})" if reasons else None

@@ -1,0 +1,64 @@
+"""Grades and routes follow where a lead stands; capacity is kept to the lead."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.decide import GRADES, Policy, grade, standing, work_list
+
+
+def test_grades_cut_the_reference_population_as_declared() -> None:
+    population = np.random.default_rng(0).lognormal(size=100_000)
+    places = standing(population, np.percentile(population, np.arange(101)).tolist())
+    letters = pd.Series([grade(place) for place in places]).value_counts(normalize=True)
+    wanted = {"A": 0.05, "B": 0.15, "C": 0.30, "D": 0.30, "E": 0.20}
+    assert letters.to_dict() == pytest.approx(wanted, abs=0.011)
+    assert [letter for letter, _ in GRADES] == ["A", "B", "C", "D"]
+
+
+def test_routes_fill_their_shares() -> None:
+    population = np.random.default_rng(1).normal(size=50_000)
+    places = standing(population, np.percentile(population, np.arange(101)).tolist())
+    for policy in (Policy(), Policy(sales=0.05, leave=0.0), Policy(sales=0.5, leave=0.5)):
+        routes = pd.Series([policy.route(place) for place in places])
+        assert (routes == "sales").mean() == pytest.approx(policy.sales, abs=0.011)
+        assert (routes == "leave").mean() == pytest.approx(policy.leave, abs=0.011)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2), st.lists(st.floats(0, 1), min_size=1))
+def test_a_better_score_never_stands_lower(values: list[float], known: list[float]) -> None:
+    reference = np.percentile(known, np.arange(101)).tolist()
+    places = standing(np.sort(values), reference)
+    assert (np.diff(places) >= 0).all()
+    assert ((places >= 0) & (places <= 100)).all()
+
+
+def test_equals_stand_in_the_middle_and_outsiders_at_the_ends() -> None:
+    assert standing(np.array([3.0]), [3.0] * 101) == 50
+    assert standing(np.array([-1.0, 9.0]), np.linspace(0, 1, 101).tolist()).tolist() == [0, 100]
+
+
+@pytest.mark.parametrize(("sales", "leave"), [(-0.1, 0.2), (0.2, -0.1), (0.6, 0.5)])
+def test_shares_that_cannot_be_are_refused(sales: float, leave: float) -> None:
+    with pytest.raises(ValueError, match="shares"):
+        Policy(sales, leave)
+
+
+@given(st.lists(st.sampled_from(["sales", "nurture", "leave"])), st.integers(0, 20))
+def test_capacity_is_kept_to_the_lead(routes: list[str], capacity: int) -> None:
+    ranked = pd.DataFrame({"route": pd.Series(routes, dtype="str")})
+    made = work_list(ranked, capacity)["route"].tolist()
+    taken = min(capacity, len(routes))
+    assert made[:taken] == ["sales"] * taken
+    assert "sales" not in made[taken:]
+    assert all(m == r or r == "sales" for m, r in zip(made[taken:], routes[taken:], strict=True))
+    assert ranked["route"].tolist() == routes
+
+
+def test_a_negative_capacity_is_refused() -> None:
+    with pytest.raises(ValueError, match="capacity"):
+        work_list(pd.DataFrame({"route": pd.Series([], dtype="str")}), -1)
