@@ -14,12 +14,12 @@ import resource
 import duckdb
 import pandas as pd
 import pyarrow as pa
-from features.source import Source
 
 from benchmarks.bar import DATA, ROOT, bar, cpu_seconds
 from features.engines import compute
 from features.language import FeatureSet, events
 from features.schema import History
+from features.source import Source
 from features.times import from_micros, micros
 
 PREFIXES = 40

@@ -10,10 +10,9 @@ from __future__ import annotations
 import sys
 import time
 
-from features.source import Evaluation, Population, Source
-
 from benchmarks.bar import DATA, ROOT, bar, cpu_seconds
 from features import simulate
+from features.source import Evaluation, Population, Source
 from features.times import duration
 from training import report
 from training.experiment import MAIN, Result, run

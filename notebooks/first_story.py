@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from features.language import events
+from features.outcomes import observed_until
 from features.simulate import simulate
 from features.source import Evaluation, Population, Source
 from features.times import duration
@@ -35,9 +36,7 @@ funnel = simulate(leads=4_000, seed=11)
 source = Source.from_frames(
     "notebook",
     history=funnel.history,
-    population=Population(
-        at="weekly", after=None, horizon=duration("28d"), grace=0, target="won"
-    ),
+    population=Population(at="weekly", after=None, horizon=duration("28d"), grace=0, target="won"),
     evaluation=Evaluation(("2026-01-05",), None),
 )
 history = source.load()
@@ -77,7 +76,8 @@ result = experiment.run(history, source, ceiling=funnel.truth.at)
 print(report.text(result.report))
 
 # %%
-dict(report.figures(result.report.evaluation))["Reliability"]
+caption, reliability = report.figures(result.report.evaluation)[0]
+reliability
 
 # %% [markdown]
 # ## Score the leads that are open today
@@ -85,7 +85,7 @@ dict(report.figures(result.report.evaluation))["Reliability"]
 # %%
 with TemporaryDirectory() as scratch:
     bundle = result.write_bundle(Path(scratch) / "bundle")
-worklist = score_table(bundle, history, experiment.today(history))
+worklist = score_table(bundle, history, observed_until(history))
 worklist.head()
 
 # %% [markdown]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -278,7 +277,7 @@ def score(
     """Score every open lead of a source into a ranked work list with grades, routes and reasons."""
     source = Source.from_toml(config)
     ranked = worklist(load(source, quarantine), bundle, as_of, [out])
-    _show(ranked)
+    show(ranked)
 
 
 def worklist(history: History, bundle: Path, as_of: str | None, out: list[Path]) -> pd.DataFrame:
@@ -302,7 +301,8 @@ def worklist(history: History, bundle: Path, as_of: str | None, out: list[Path])
     return ranked
 
 
-def _show(ranked: pd.DataFrame, rows: int = 5) -> None:
+def show(ranked: pd.DataFrame, rows: int = 5) -> None:
+    """Print the head of a work list."""
     names = ["rank", "lead_id", "probability", "expected_value", "grade", "route", "reason_1"]
     shown = ranked[[name for name in names if name in ranked]].head(rows)
     console.print(shown.to_string(index=False, float_format=lambda x: f"{x:,.3f}"), markup=False)
@@ -330,11 +330,6 @@ def demo(directory: Path, mlruns: Path) -> None:
     from serving.demo import run
 
     run(directory, mlruns)
-
-
-def pretty(answer: Any) -> str:
-    """JSON as people read it."""
-    return json.dumps(answer, indent=2, ensure_ascii=False)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 from pathlib import Path
 
 import httpx
-import msgspec
 
+from features.outcomes import observed_until
+from features.schema import History
 from features.source import Source
+from features.times import iso
 from serving import cli
+from serving.run import serving
+from serving.store import Store
 
 LEADS, SEED = 20_000, 7
 
@@ -46,6 +51,23 @@ def run(directory: Path, mlruns: Path) -> None:
         f"  mlflow ui --backend-store-uri sqlite:///{mlruns}/mlflow.db   every run\n"
         f"  leadcast serve --bundle {champion} --store {directory}/store.db   the service"
     )
+
+
+def _over_http(champion: Path, store: Path, lead_id: str, history: History) -> None:
+    """Fill a store, start the service, ask for one lead by its id and show the answer."""
+    with cli.steps() as say:
+        say("store the history", 0.0)
+        kept = Store(store)
+        kept.load(history)
+        kept.close()
+        say("start the service", 0.0)
+        asked = {"leads": [{"lead_id": lead_id}], "as_of": iso(observed_until(history))}
+        with serving(champion, store, free_port()) as running:
+            say("ask", 0.0)
+            answer = httpx.post(f"{running.url}/v1/score", json=asked, timeout=30)
+    answer.raise_for_status()
+    cli.console.print(f"  POST /v1/score {json.dumps(asked)}", markup=False)
+    cli.console.print(json.dumps(answer.json(), indent=2, ensure_ascii=False), markup=False)
 
 
 def free_port() -> int:

@@ -20,9 +20,9 @@ import lightgbm as lgb
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from features.source import Population
 
 from features.language import Feature, FeatureSet
+from features.source import Population
 from training.calibrate import Calibration
 from training.encode import Encoder
 from training.model import LeadModel, ValueHead

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from features.source import Population
 
 from features.engines import Progress, compute
 from features.language import FeatureSet
 from features.outcomes import at_risk, label
 from features.schema import History
+from features.source import Population
 from features.times import micros
 
 Floats = npt.NDArray[np.float64]

@@ -10,11 +10,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from features.source import Evaluation, Population
 
 from features import catalog
 from features.language import FeatureSet
 from features.schema import History
+from features.source import Evaluation, Population
 from features.times import DAY, duration_text, iso, micros
 from training import bundle, timeline
 from training.baselines import BaseRate, Contender, NaiveBayes, Scorecard
@@ -58,7 +58,7 @@ class Declared(Protocol):
 class Progress(Protocol):
     """Told what is going on: a step's name, and how much of it is done (0..1)."""
 
-    def __call__(self, step: str, share: float) -> None: ...  # noqa: D102
+    def __call__(self, step: str, share: float, /) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)

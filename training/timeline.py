@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from features.source import Evaluation, Population
 
+from features.source import Evaluation, Population
 from features.times import DAY, duration_text, instant, iso
 
 Ints = npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ def _moment(origin: str | float, ordered: Ints) -> int:
     return int(ordered[min(int(origin * len(ordered)), len(ordered) - 1)])
 
 
-def picture(as_of: Ints, chosen: Sequence[Fold], width: int = 72) -> str:
+def picture(as_of: Ints, chosen: Sequence[Fold], width: int = 60) -> str:
     """Draw the folds as text: ``=`` trains, ``.`` is embargoed, ``#`` tests."""
     start, end = int(as_of.min()), max(fold.end for fold in chosen)
     step = max((end - start) / width, 1)
