@@ -76,8 +76,10 @@ result = experiment.run(history, source, ceiling=funnel.truth.at)
 print(report.text(result.report))
 
 # %%
-caption, reliability = report.figures(result.report.evaluation)[0]
-reliability
+from IPython.display import SVG
+
+page = report.html(result.report)
+SVG(page[page.index("<svg") : page.index("</svg>") + len("</svg>")])
 
 # %% [markdown]
 # ## Score the leads that are open today

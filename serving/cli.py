@@ -222,7 +222,7 @@ def train_source(config: Path, mlruns: Path, quarantine: Path | None, html: Path
 @click.option("--version", default="challenger", show_default=True, help="Version or alias.")
 @click.option("--html", type=click.Path(path_type=Path), help="Copy the HTML report here.")
 def report(mlruns: Path, model: str | None, version: str, html: Path | None) -> None:
-    """Print the report of a registered model."""
+    """Print the report of a registered model: the newest challenger, or any version or alias."""
     registry, name = _registry(mlruns, model)
     entry = registry.find(name, version)
     console.print(registry.artifact(entry, "report.txt").read_text(encoding="utf-8"), markup=False)

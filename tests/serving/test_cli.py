@@ -1,0 +1,69 @@
+"""The command: help that teaches, errors that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from serving.cli import main
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_has_a_help_that_teaches(name: str) -> None:
+    done = CliRunner().invoke(main, [name, "--help"])
+    assert done.exit_code == 0
+    about = done.output.split("Options:")[0].split("\n\n", 1)[1]
+    assert len(about.split()) >= 8
+    options = [one for one in main.commands[name].params if one.name != "help"]
+    assert all(getattr(one, "help", None) for one in options)
+
+
+def test_help_shows_a_first_round() -> None:
+    said = CliRunner().invoke(main, ["--help"]).output
+    for name in ("simulate", "check", "train", "promote", "score", "serve"):
+        assert f"leadcast {name}" in said
+
+
+def config(directory: Path, leads: str) -> str:
+    (directory / "leads.csv").write_text(leads, encoding="utf-8")
+    path = directory / "source.toml"
+    path.write_text('name = "x"\n[leads]\npath = "leads.csv"\n[population]\nhorizon = "7d"\n')
+    return str(path)
+
+
+def test_bad_data_are_told_without_a_traceback(tmp_path: Path) -> None:
+    path = config(tmp_path, "lead_id,created_at\n1,yesterday\n2,2026-01-01\n")
+    done = CliRunner().invoke(main, ["check", "--config", path])
+    assert done.exit_code == 1
+    assert "unparsable-time" in done.output
+    assert "remedy" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_quarantine_keeps_the_good_rows(tmp_path: Path) -> None:
+    path = config(tmp_path, "lead_id,created_at\n1,yesterday\n2,2026-01-01\n")
+    bad = tmp_path / "bad"
+    done = CliRunner().invoke(main, ["check", "--config", path, "--quarantine", str(bad)])
+    assert done.exit_code == 0
+    assert "yesterday" in (bad / "leads.csv").read_text()
+
+
+def test_a_mistyped_key_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "source.toml"
+    text = (ROOT / "examples" / "xeducation.toml").read_text()
+    path.write_text(text.replace("order_by", "order_bye"))
+    done = CliRunner().invoke(main, ["check", "--config", str(path)])
+    assert done.exit_code == 1
+    assert "did you mean 'order_by'" in done.output
+
+
+def test_without_a_model_there_is_a_remedy(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["promote", "--mlruns", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "leadcast train" in done.output
+    done = CliRunner().invoke(main, ["serve", "--bundle", str(tmp_path / "none")])
+    assert done.exit_code == 1
+    assert "leadcast promote" in done.output
