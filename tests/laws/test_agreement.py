@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from features import engines
-from features.engines import compute
+from features.engines import compute, duckdb
 from features.language import FeatureSet
 from features.schema import History
 from tests.histories import FEATURE_SETS, histories
@@ -34,7 +33,7 @@ def test_duckdb_in_many_blocks_on_many_threads_equals_the_judge(
 ) -> None:
     history, spine = generated
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "BLOCK", 1)
+        patch.setattr(duckdb, "BLOCK", 1)
         found = compute(features, spine, history)
     agreed(found, judge(features, spine, history), features, "duckdb in blocks")
 

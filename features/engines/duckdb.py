@@ -1,13 +1,11 @@
-"""Run a feature set: DuckDB for many rows, SQLite for one lead. The only imports of either."""
+"""DuckDB: many rows, in blocks of leads, long layout, one thread a core."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import duckdb
 import msgspec
@@ -17,78 +15,18 @@ import pandas as pd
 import pyarrow as pa
 
 from features.compile import Cells, long, wide
-from features.language import DeclarationError, Feature, FeatureSet
+from features.engines.tables import KEYS, TIMES, Progress, reads
+from features.language import Feature, FeatureSet
 from features.schema import History
 from features.times import micros
 
-Progress = Callable[[float], None]
-Row = tuple[Any, ...]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 BLOCK = 32_768
 """Facts and rows of a block of leads: its hash table stays in the processor's cache."""
 
-_FEW = 5_000
-"""Leads x events up to which SQLite compares each with each sooner than it builds an index."""
-
-_KEYS = {
-    "leads": ("lead_id", "account_id", "created_at"),
-    "events": ("lead_id", "event_id", "occurred_at", "known_at"),
-    "changes": ("lead_id", "change_id", "known_at"),
-}
 _TIE_BREAKERS = ("event_id", "change_id")
-_TIMES = ("created_at", "occurred_at", "known_at", "as_of")
-
-
-def compute(
-    features: FeatureSet,
-    spine: pd.DataFrame,
-    history: History,
-    engine: str = "duckdb",
-    progress: Progress | None = None,
-) -> pd.DataFrame:
-    """What was known about ``spine.lead_id`` at ``spine.as_of``: one row a spine row, same order.
-
-    ``spine`` has lead_id (str) and as_of (datetime64[us, UTC]); rows may repeat. Columns are
-    ``features.names``: float64 (NaN = null; integers are exact below 2**53) or ``str``.
-    ``engine`` is ``duckdb`` (blocks of leads, long layout, one thread a core) or ``sqlite``
-    (the whole history in memory, wide layout). ``progress`` is told the share done.
-
-    Raises :class:`DeclarationError` when a feature reads a column the history lacks, or sums text.
-    """
-    check_columns(features, history)
-    run = {"duckdb": _duckdb, "sqlite": _sqlite}[engine]
-    frame = run(features, spine, history, progress or (lambda _: None))
-    frame.index = spine.index
-    return frame
-
-
-def check_columns(features: FeatureSet, history: History) -> None:
-    """Raise :class:`DeclarationError` naming every feature that ``history`` cannot feed."""
-    faults = []
-    for feature in features.features:
-        frame: pd.DataFrame = getattr(history, feature.source)
-        wanted = {field: "text" for field, _ in feature.where}
-        if feature.column is not None:
-            wanted[feature.column] = "text" if feature.aggregate == "distinct" else feature.type
-        for column, kind in wanted.items():
-            if column not in frame.columns:
-                faults.append(f"{feature.name}: {feature.source} have no column {column!r}")
-            elif (frame[column].dtype.kind == "f") != (kind == "number"):
-                faults.append(f"{feature.name}: column {column!r} is not {kind}")
-    if faults:
-        raise DeclarationError("; ".join(faults) + ": correct the declaration or the source")
-
-
-def _reads(features: FeatureSet, table: str) -> tuple[str, ...]:
-    """The columns of a table that a feature set reads: the keys and times, then the others."""
-    read = {f.column for f in features.features if f.source == table and f.column is not None}
-    read |= {name for f in features.features if f.source == table for name, _ in f.where}
-    return tuple(dict.fromkeys((*_KEYS[table], *sorted(read))))
-
-
-# --- DuckDB: many rows ---------------------------------------------------------------------------
 
 
 class _Codes:
@@ -136,8 +74,8 @@ class _Blocks:
         self._group = self._groups(features, history.leads)
         self._tables: dict[str, tuple[pa.Table, Ints]] = {}
         self.rows = self._add("spine", spine, ("lead_id", "as_of"))
-        for name in _KEYS:
-            self._add(name, getattr(history, name), _reads(features, name))
+        for name in KEYS:
+            self._add(name, getattr(history, name), reads(features, name))
         self.edges = self._edges()
 
     def tables(self, first: int, last: int) -> dict[str, pa.Table]:
@@ -168,7 +106,7 @@ class _Blocks:
         arrays: dict[str, pa.Array] = {"lead_id": pa.array(lead[order].astype(np.int32))}
         for column in columns[1:]:
             values = frame[column]
-            if column in _TIMES:
+            if column in TIMES:
                 arrays[column] = pa.array(micros(values)[order])
             elif values.dtype.kind == "f":
                 arrays[column] = pa.array(values.to_numpy()[order], from_pandas=True)
@@ -190,9 +128,10 @@ class _Blocks:
         return [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(wanted)]
 
 
-def _duckdb(
+def run(
     features: FeatureSet, spine: pd.DataFrame, history: History, progress: Progress
 ) -> pd.DataFrame:
+    """Compute in blocks of leads; see :func:`features.engines.compute`."""
     blocks = _Blocks(features, spine, history)
     layout = _Layout(features, len(spine))
     work = _Work(features, blocks, layout)
@@ -264,7 +203,7 @@ class _Work:
         tables = self._blocks.tables(*groups)
         numbers = pa.array(np.arange(len(rows), dtype=np.int32))
         con.register("spine", tables["spine"].append_column("_row", numbers))
-        for name in _KEYS:
+        for name in KEYS:
             con.register(name, tables[name])
         for cells, targets in self._statements:
             self._scatter(con.sql(cells.sql).to_arrow_table(), cells, targets, rows)
@@ -309,110 +248,3 @@ class _Work:
         for number in range(len(cells.aggregates)):
             value = found.column(1 + len(cells.shape) + number).to_numpy()
             flat[targets[(number, *key)] + at] = value
-
-
-# --- SQLite: one lead ----------------------------------------------------------------------------
-
-
-class OneLead:
-    """The wide statement, ready to read one lead's history again and again, in any thread.
-
-    ``columns[table]`` names what each row of leads, events and changes holds, in order; times are
-    integer microseconds, numbers float, text str, missing None.
-    """
-
-    def __init__(self, features: FeatureSet) -> None:
-        self.columns = {name: _reads(features, name) for name in _KEYS}
-        self._inserts = {
-            name: f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})"
-            for name, columns in self.columns.items()
-        }
-        self._sql = wide(features, "sqlite")
-        self._local = threading.local()
-
-    def vector(
-        self,
-        lead_id: str,
-        as_of: int,
-        leads: Sequence[Row],
-        events: Sequence[Row],
-        changes: Sequence[Row],
-    ) -> Row:
-        """The features of one lead at ``as_of`` (microseconds), in the order of the feature set.
-
-        ``leads`` holds the lead and, for account features, the other leads of its account.
-        """
-        few = len(leads) * len(events) < _FEW
-        return self._run([(0, lead_id, as_of)], leads, events, changes, indexed=not few)[0]
-
-    def vectors(
-        self,
-        spine: Iterable[Row],
-        leads: Iterable[Row],
-        events: Iterable[Row],
-        changes: Iterable[Row],
-    ) -> list[Row]:
-        """The features of each spine row ``(0.., lead_id, as_of)``, in the order of the numbers."""
-        return self._run(spine, leads, events, changes, indexed=True)
-
-    def _run(
-        self,
-        spine: Iterable[Row],
-        leads: Iterable[Row],
-        events: Iterable[Row],
-        changes: Iterable[Row],
-        indexed: bool,
-    ) -> list[Row]:
-        con = self._connection(indexed)
-        con.execute("BEGIN")
-        try:
-            con.executemany("INSERT INTO spine VALUES (?, ?, ?)", spine)
-            for name, rows in (("leads", leads), ("events", events), ("changes", changes)):
-                con.executemany(self._inserts[name], rows)
-            found = con.execute(self._sql).fetchall()
-        finally:
-            con.execute("ROLLBACK")
-        found.sort()
-        return [row[1:] for row in found]
-
-    def _connection(self, indexed: bool) -> sqlite3.Connection:
-        """This thread's own; for a few facts, building indexes costs more than it saves."""
-        name = "indexed" if indexed else "plain"
-        con: sqlite3.Connection | None = getattr(self._local, name, None)
-        if con is None:
-            con = sqlite3.connect(":memory:", isolation_level=None)
-            con.execute(f"PRAGMA automatic_index = {int(indexed)}")
-            tables = {"spine": ("_row", "lead_id", "as_of"), **self.columns}
-            for table, columns in tables.items():
-                quoted = ", ".join('"' + column.replace('"', '""') + '"' for column in columns)
-                con.execute(f"CREATE TABLE {table} ({quoted})")
-            setattr(self._local, name, con)
-        return con
-
-
-def _sqlite(
-    features: FeatureSet, spine: pd.DataFrame, history: History, progress: Progress
-) -> pd.DataFrame:
-    reader = OneLead(features)
-    tables = [rows_of(getattr(history, name), columns) for name, columns in reader.columns.items()]
-    places = ((i, *row) for i, row in enumerate(rows_of(spine, ("lead_id", "as_of"))))
-    found = reader.vectors(places, *tables)
-    progress(1.0)
-    columns = {
-        name: pd.Series(
-            [row[i] for row in found], dtype="str" if feature.type == "text" else "float64"
-        )
-        for i, (name, feature) in enumerate(zip(features.names, features.features, strict=True))
-    }
-    return pd.DataFrame(columns)
-
-
-def rows_of(frame: pd.DataFrame, columns: Sequence[str]) -> list[Row]:
-    """The rows of a table as SQLite takes them: times as microseconds, missing values as None."""
-    lists = [
-        micros(frame[name]).tolist()
-        if name in _TIMES
-        else frame[name].astype(object).where(frame[name].notna(), None).tolist()
-        for name in columns
-    ]
-    return list(zip(*lists, strict=True))

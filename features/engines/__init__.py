@@ -1,0 +1,67 @@
+"""Run a feature set: DuckDB for many rows, SQLite for one lead. Each engine is one module."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pandas as pd
+
+from features.engines import duckdb, sqlite
+from features.engines.sqlite import OneLead as OneLead
+from features.engines.tables import Progress as Progress
+from features.engines.tables import Row as Row
+from features.engines.tables import rows_of as rows_of
+from features.language import DeclarationError, FeatureSet
+from features.schema import History
+
+_NAMED = {"duckdb": duckdb.run, "sqlite": sqlite.run}
+
+
+class Engine(Protocol):
+    """An engine that is connected somewhere: PostgreSQL, Spark."""
+
+    def run(
+        self, features: FeatureSet, spine: pd.DataFrame, history: History, progress: Progress
+    ) -> pd.DataFrame:
+        """Compute; see :func:`compute`."""
+
+
+def compute(
+    features: FeatureSet,
+    spine: pd.DataFrame,
+    history: History,
+    engine: str | Engine = "duckdb",
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """What was known about ``spine.lead_id`` at ``spine.as_of``: one row a spine row, same order.
+
+    ``spine`` has lead_id (str) and as_of (datetime64[us, UTC]); rows may repeat. Columns are
+    ``features.names``: float64 (NaN = null; integers are exact below 2**53) or ``str``.
+    ``engine`` is ``duckdb`` (blocks of leads, long layout, one thread a core) or ``sqlite``
+    (the whole history in memory, wide layout), or an engine that is connected somewhere.
+    ``progress`` is told the share done.
+
+    Raises :class:`DeclarationError` when a feature reads a column the history lacks, or sums text.
+    """
+    check_columns(features, history)
+    run = _NAMED[engine] if isinstance(engine, str) else engine.run
+    frame = run(features, spine, history, progress or (lambda _: None))
+    frame.index = spine.index
+    return frame
+
+
+def check_columns(features: FeatureSet, history: History) -> None:
+    """Raise :class:`DeclarationError` naming every feature that ``history`` cannot feed."""
+    faults = []
+    for feature in features.features:
+        frame: pd.DataFrame = getattr(history, feature.source)
+        wanted = {field: "text" for field, _ in feature.where}
+        if feature.column is not None:
+            wanted[feature.column] = "text" if feature.aggregate == "distinct" else feature.type
+        for column, kind in wanted.items():
+            if column not in frame.columns:
+                faults.append(f"{feature.name}: {feature.source} have no column {column!r}")
+            elif (frame[column].dtype.kind == "f") != (kind == "number"):
+                faults.append(f"{feature.name}: column {column!r} is not {kind}")
+    if faults:
+        raise DeclarationError("; ".join(faults) + ": correct the declaration or the source")
