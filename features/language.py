@@ -4,9 +4,13 @@
 ...     events("call").count("7d"),
 ...     events("call").sum("value", "30d"),
 ...     events(channel="web").since_last(),
+...     events("visit").decayed("14d"),
+...     events("call").response(to=events("visit")),
 ...     account_events("demo_request").count(),
+...     other_outcomes("won").count(),
 ...     changes("stage").latest(),
 ...     attribute("industry", "text"),
+...     rate("won", by=attribute("industry", "text")),
 ... ])
 >>> declared.names[0]
 'count(call, 7d)'
@@ -18,20 +22,13 @@ import hashlib
 import re
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Literal
+from typing import Any
 
 import msgspec
 
-from features.times import duration, duration_text
+from features.feature import Aggregate, Feature, Scope, Source, Type, Where
+from features.times import HOUR, duration
 
-Aggregate = Literal[
-    "count", "sum", "mean", "min", "max", "distinct",
-    "since_first", "since_last", "latest", "ratio", "attribute", "age",
-]  # fmt: skip
-Type = Literal["number", "text"]
-
-_PLAIN = re.compile(r"(?!events$|changes$|changes of |of )[\w.+-]+(?:(?! of(?: |$))[ :/][\w.+-]+)*")
-_UNITS = {"d": "day", "h": "hour", "m": "minute", "s": "second", "us": "microsecond"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -39,181 +36,38 @@ class DeclarationError(ValueError):
     """A feature that cannot be declared; the message says why and what to write instead."""
 
 
-class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One column: an aggregate over the facts of a lead (or its account) visible at as_of.
+class Facts:
+    """A selection of facts; its methods are the features over it.
 
-    Build it with :func:`events`, :func:`account_events`, :func:`changes`, :func:`attribute` and
-    :func:`age`. Windows are microseconds before as_of: ``as_of - window <= occurred_at``.
+    A ``window`` such as ``"7d"`` keeps the facts with ``as_of - window <= occurred_at``. Facts are
+    in the order of their time, then their lead's id, then their own.
     """
 
-    aggregate: Aggregate
-    source: Literal["events", "changes", "leads"]
-    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    column: str | None = None
-    window: int | None = None
-    against: int | None = None
-    scope: Literal["lead", "account"] = "lead"
-    type: Type = "number"
-
-    @property
-    def name(self) -> str:
-        """The column's name, derived from the definition; two definitions never share one."""
-        if self.source == "leads":
-            return "age()" if self.aggregate == "age" else _quote(str(self.column))
-        arguments = self._facts
-        of_field = (self.source, self.aggregate, self.column) == ("changes", "latest", "value")
-        if self.column is not None and not of_field:
-            arguments = f"{_quote(self.column)} of {arguments}"
-        if self.aggregate == "ratio":
-            arguments += f", {_window(self.window)}/{_window(self.against)}"
-        elif self.window is not None:
-            arguments += f", {_window(self.window)}"
-        prefix = "account." if self.scope == "account" else ""
-        return f"{prefix}{self.aggregate}({arguments})"
-
-    @property
-    def _facts(self) -> str:
-        named = dict(self.where)
-        head = named.pop("field" if self.source == "changes" else "kind", None)
-        text = "|".join(map(_quote, head)) if head else self.source
-        if self.source == "changes":
-            text = f"changes of {text}"
-        for field, values in named.items():
-            text += f" [{_quote(field)}={'|'.join(map(_quote, values))}]"
-        return text
-
-    @property
-    def unit(self) -> str:
-        """What the number counts: ``events``, ``days``, ``share``, or the column's own unit."""
-        if self.aggregate in ("count", "distinct"):
-            return self.source if self.aggregate == "count" else "values"
-        if self.aggregate in ("since_first", "since_last", "age"):
-            return "days"
-        if self.aggregate == "ratio":
-            return "share"
-        return "text" if self.type == "text" else f"unit of {self.column}"
-
-    @property
-    def empty(self) -> float | None:
-        """What the column holds when no fact is visible: 0 for counts and sums, else null."""
-        return 0.0 if self.aggregate in ("count", "sum", "distinct") else None
-
-    @property
-    def null(self) -> str:
-        """What a missing value means."""
-        if self.empty is not None:
-            return "never missing"
-        if self.source == "leads":
-            return "lead not created yet" if self.aggregate == "age" else "not known at creation"
-        facts, window = self.source, "" if self.window is None else " in the window"
-        if self.aggregate == "ratio":
-            return f"no {facts} in the longer window" if self.against else f"no {facts} yet"
-        if self.aggregate in ("since_first", "since_last"):
-            return f"no {facts}{window or ' yet'}"
-        if self.aggregate == "latest":
-            return f"no {facts}{window or ' yet'}, or the latest carries no '{self.column}'"
-        return f"no {facts}{window} that carry '{self.column}'"
-
-    @property
-    def group(self) -> Literal["fit", "engagement"]:
-        """Whether the column says who the lead is or what was done."""
-        return "fit" if self.aggregate == "attribute" else "engagement"
-
-    @property
-    def sentence(self) -> str:
-        """The definition in a marketer's words: ``number of 'call' events in the last 7 days``."""
-        return _sentence(self)
-
-
-def _quote(text: str | None) -> str:
-    assert text is not None
-    return text if _PLAIN.fullmatch(text) else msgspec.json.encode(text).decode()
-
-
-def _window(window: int | None) -> str:
-    return "always" if window is None else duration_text(window)
-
-
-def _sentence(feature: Feature) -> str:
-    if feature.source == "leads":
-        if feature.aggregate == "age":
-            return "days since the lead was created"
-        return _words(str(feature.column))
-    one, many = _nouns(feature)
-    within = f" in the last {_long(feature.window)}" if feature.window else ""
-    column = "value" if feature.column == "value" else f"'{_words(feature.column or '')}'"
-    match feature.aggregate:
-        case "count":
-            return f"number of {many}{within}"
-        case "since_first" | "since_last":
-            return f"days since the {feature.aggregate.removeprefix('since_')} {one}{within}"
-        case "ratio":
-            whole = f"in the last {_long(feature.against)}" if feature.against else "so far"
-            return f"share of {many} {whole} that fall in the last {_long(feature.window)}"
-        case "distinct":
-            values = "values" if column == "value" else f"{column} values"
-            return f"number of different {values} of {many}{within}"
-        case "latest":
-            return f"{column} of the latest {one}{within}"
-    statistic = {"sum": "total", "mean": "average", "min": "smallest", "max": "largest"}
-    return f"{statistic[feature.aggregate]} {column} of {many}{within}"
-
-
-def _nouns(feature: Feature) -> tuple[str, str]:
-    """One of the facts and many: ``'call' event``, ``'call' events``."""
-    named = dict(feature.where)
-    scope = " across the account" if feature.scope == "account" else ""
-    if feature.source == "changes":
-        noun = ("change", "changes")
-        tail = f" of {_either(named.pop('field'))}" if "field" in named else ""
-    else:
-        kinds = f"{_either(named.pop('kind'))} " if "kind" in named else ""
-        noun, tail = (f"{kinds}event", f"{kinds}events"), ""
-    tail += "".join(f" with {_words(field)} {_either(values)}" for field, values in named.items())
-    return noun[0] + tail + scope, noun[1] + tail + scope
-
-
-def _either(values: Iterable[str]) -> str:
-    return " or ".join(f"'{_words(value)}'" for value in values)
-
-
-def _words(text: str) -> str:
-    return re.sub(r"[_\s]+", " ", text).strip()
-
-
-def _long(window: int | None) -> str:
-    """A window in words: ``7 days``, ``1 day``, ``36 hours``."""
-    assert window is not None
-    text = duration_text(window)
-    number = text.rstrip("dhmsu")
-    unit = _UNITS[text.removeprefix(number)]
-    return f"{number} {unit}{'' if number == '1' else 's'}"
-
-
-class Facts:
-    """A selection of facts; its methods are the features over it."""
-
-    def __init__(self, source: Literal["events", "changes"], scope: Literal["lead", "account"],
-                 where: dict[str, str | Iterable[str] | None]) -> None:  # fmt: skip
-        self._source: Literal["events", "changes"] = source
-        self._scope: Literal["lead", "account"] = scope
-        self._where = tuple(
+    def __init__(
+        self, source: Source, scope: Scope, where: dict[str, str | Iterable[str] | None]
+    ) -> None:
+        self._source, self._scope = source, scope
+        self.where: Where = tuple(
             (field, _values(field, values))
             for field, values in sorted(where.items())
             if values is not None
         )
 
-    def _feature(self, aggregate: Aggregate, column: str | None = None, window: str | None = None,
-                 against: str | None = None, type: Type = "number") -> Feature:  # fmt: skip
+    def _feature(
+        self,
+        aggregate: Aggregate,
+        column: str | None = None,
+        window: str | None = None,
+        **more: Any,
+    ) -> Feature:
         return Feature(
             aggregate=aggregate,
             source=self._source,
-            where=self._where,
+            where=self.where,
             column=column,
             window=_length(window),
-            against=_length(against),
             scope=self._scope,
-            type=type,
+            **more,
         )
 
     def count(self, window: str | None = None) -> Feature:
@@ -236,9 +90,17 @@ class Facts:
         """Largest value of a numeric column."""
         return self._feature("max", column, window)
 
+    def std(self, column: str = "value", window: str | None = None) -> Feature:
+        """Sample standard deviation of a numeric column; null below two values."""
+        return self._feature("std", column, window)
+
     def distinct(self, column: str, window: str | None = None) -> Feature:
         """How many different values of a text column."""
         return self._feature("distinct", column, window)
+
+    def entropy(self, column: str, window: str | None = None) -> Feature:
+        """Variety of a text column: -sum p ln p over its values' shares (Shannon 1948), in nats."""
+        return self._feature("entropy", column, window)
 
     def since_first(self, window: str | None = None) -> Feature:
         """Days since the first one."""
@@ -248,16 +110,79 @@ class Facts:
         """Days since the last one."""
         return self._feature("since_last", window=window)
 
-    def latest(self, column: str = "value", type: Type = "text", window: str | None = None
-               ) -> Feature:  # fmt: skip
+    def latest(
+        self, column: str = "value", type: Type = "text", window: str | None = None
+    ) -> Feature:
         """The value the latest fact carries; ties in time are broken by the fact's id."""
         return self._feature("latest", column, window, type=type)
 
+    def previous(self, column: str = "value", type: Type = "text", back: int = 1) -> Feature:
+        """The value carried by the fact ``back`` before the latest one."""
+        if back < 1:
+            raise DeclarationError(f"back = {back}: write 1, the fact before the latest, or more")
+        return self._feature("previous", column, type=type, back=back)
+
+    def sequence(self, length: int, column: str = "kind") -> tuple[Feature, ...]:
+        """The last values of a text column, newest first, a feature each: the last k kinds."""
+        earlier = (self.previous(column, back=back) for back in range(1, length))
+        return (self.latest(column), *earlier)
+
     def ratio(self, short: str, long: str | None = None) -> Feature:
         """Count in the short window over the count in the long one (no window: whole history)."""
-        if long is not None and duration(short) >= duration(long):
-            raise DeclarationError(f"ratio({short}, {long}): the first window must be the shorter")
-        return self._feature("ratio", window=short, against=long)
+        return self._feature("ratio", window=short, against=_longer("ratio", short, long))
+
+    def trend(self, short: str, long: str) -> Feature:
+        """Facts a day in the short window over those in the long one: above 1, it heats up."""
+        return self._feature("trend", window=short, against=_longer("trend", short, long))
+
+    def share(self, window: str | None = None) -> Feature:
+        """The share that these are of all facts of their source."""
+        if not self.where:
+            raise DeclarationError("share of everything is always 1: name a kind or a column")
+        return self._feature("share", window=window)
+
+    def decayed(self, half_life: str) -> Feature:
+        """Count in which a fact of age a weighs 2^(-a / half_life)."""
+        return self._feature("decayed", half_life=_length(half_life))
+
+    def mean_gap(self, window: str | None = None) -> Feature:
+        """Mean days from one to the next."""
+        return self._feature("mean_gap", window=window)
+
+    def last_gap(self) -> Feature:
+        """Days between the two latest."""
+        return self._feature("last_gap")
+
+    def regularity(self, window: str | None = None) -> Feature:
+        """Standard deviation of the gaps over their mean: 0 like clockwork, 1 at random."""
+        return self._feature("regularity", window=window)
+
+    def response(self, to: Facts, window: str | None = None) -> Feature:
+        """Mean days from a fact of ``to`` to one of these that comes next after it, of both."""
+        return self._feature("response", window=window, other=self._beside(to))
+
+    def open(self, ended: Facts) -> Feature:
+        """How many were started and not ended: these less those of ``ended``, at least 0."""
+        return self._feature("open", other=self._beside(ended))
+
+    def last_hour(self, utc_offset: float = 0) -> Feature:
+        """Hour of the day of the last one, 0 to 23, at a fixed offset from UTC in hours."""
+        return self._feature("last_hour", offset=_offset(utc_offset))
+
+    def last_weekday(self, utc_offset: float = 0) -> Feature:
+        """Day of the week of the last one, Monday 0, at a fixed offset from UTC in hours."""
+        return self._feature("last_weekday", offset=_offset(utc_offset))
+
+    def business(self, window: str | None = None, utc_offset: float = 0) -> Feature:
+        """Share of them on Monday to Friday from 9 to 18 o'clock, local by a fixed offset."""
+        return self._feature("business", window=window, offset=_offset(utc_offset))
+
+    def _beside(self, other: Facts) -> Where:
+        if (other._source, other._scope) != (self._source, self._scope):
+            raise DeclarationError("both selections must be of one source and scope: events, say")
+        if not self.where or not other.where or self.where == other.where:
+            raise DeclarationError("name two selections that differ, each by a kind or a column")
+        return other.where
 
 
 def _values(field: str, values: str | Iterable[str]) -> tuple[str, ...]:
@@ -277,18 +202,48 @@ def _length(window: str | None) -> int | None:
         raise DeclarationError(str(error)) from None
 
 
+def _longer(what: str, short: str, long: str | None) -> int | None:
+    if long is not None and duration(short) >= duration(long):
+        raise DeclarationError(f"{what}({short}, {long}): the first window must be the shorter")
+    return _length(long)
+
+
+def _offset(hours: float) -> int | None:
+    if not -14 <= hours <= 14 or (hours * 60) % 1:
+        raise DeclarationError(f"utc_offset = {hours}: write hours, such as -5 or 5.5")
+    return round(hours * HOUR) or None
+
+
 def events(kind: str | Iterable[str] | None = None, **where: str | Iterable[str] | None) -> Facts:
     """Events of the lead, by kind and by any text column: ``events("call", channel="phone")``."""
     return Facts("events", "lead", {"kind": kind, **where})
 
 
-def account_events(kind: str | Iterable[str] | None = None,
-                   **where: str | Iterable[str] | None) -> Facts:  # fmt: skip
+def account_events(
+    kind: str | Iterable[str] | None = None, **where: str | Iterable[str] | None
+) -> Facts:
     """Events of all leads of the lead's account, itself included.
 
     Another lead counts from its creation on (``created_at < as_of``).
     """
     return Facts("events", "account", {"kind": kind, **where})
+
+
+def other_events(
+    kind: str | Iterable[str] | None = None, **where: str | Iterable[str] | None
+) -> Facts:
+    """Events of the other leads of the lead's account, each from its creation on."""
+    return Facts("events", "others", {"kind": kind, **where})
+
+
+def other_leads() -> Facts:
+    """The other leads of the lead's account; each is a fact of the time of its creation."""
+    return Facts("leads", "others", {})
+
+
+def other_outcomes(outcome: str | Iterable[str] | None = None) -> Facts:
+    """Outcomes of the other leads of the lead's account: ``other_outcomes("won").count()``."""
+    return Facts("outcomes", "others", {"outcome": outcome})
 
 
 def changes(field: str | Iterable[str]) -> Facts:
@@ -304,6 +259,47 @@ def attribute(column: str, type: Type) -> Feature:
 def age() -> Feature:
     """Days since the lead was created."""
     return Feature(aggregate="age", source="leads")
+
+
+def rate(outcome: str, by: Feature, window: str | None = None) -> Feature:
+    """The share of the outcomes known so far, of leads of the same segment, that are ``outcome``.
+
+    ``by`` names the segment: a text attribute, or the latest value of a field or of a column of
+    events. A lead settled in the segment that it was in when its outcome occurred. Smoothed towards
+    the rate of all segments together, p: (n_outcome + 20 p) / (n + 20); null while no outcome is
+    known at all.
+    """
+    return _by("rate", Facts("outcomes", "lead", {"outcome": outcome}), by, window)
+
+
+def recent(outcome: str, by: Feature, window: str | None = None) -> Feature:
+    """How many leads of the same segment ended as ``outcome``, as far as is known (see rate)."""
+    return _by("recent", Facts("outcomes", "lead", {"outcome": outcome}), by, window)
+
+
+def open_leads(by: Feature) -> Feature:
+    """How many leads of the same segment are open, itself included: the load of an owner.
+
+    ``by`` is a text attribute or the latest value of one field, such as
+    ``changes("owner").latest()``.
+    """
+    if by.source == "events":
+        raise DeclarationError(
+            f"open_leads by {by.name}: use an attribute or changes(...).latest()"
+        )
+    return _by("open_leads", Facts("leads", "lead", {}), by, None)
+
+
+def _by(aggregate: Aggregate, facts: Facts, by: Feature, window: str | None) -> Feature:
+    plain = by.aggregate == "attribute" or (by.aggregate == "latest" and by.window is None)
+    if not plain or by.type != "text" or by.scope != "lead":
+        raise DeclarationError(
+            f"{aggregate} by {by.name}: use a text attribute, or the latest text of a field or of "
+            "the lead's own events, without a window"
+        )
+    if by.source == "changes" and [len(values) for _, values in by.where] != [1]:
+        raise DeclarationError(f"{aggregate} by {by.name}: name one field")
+    return facts._feature(aggregate, window=window, by=by)
 
 
 class FeatureSet:
@@ -368,6 +364,7 @@ def describe(features: FeatureSet) -> list[dict[str, str]]:
 
 
 __all__ = [
-    "DeclarationError", "Facts", "Feature", "FeatureSet", "account_events", "age",
-    "attribute", "changes", "describe", "events",
+    "DeclarationError", "Facts", "Feature", "FeatureSet", "account_events", "age", "attribute",
+    "changes", "describe", "events", "open_leads", "other_events", "other_leads", "other_outcomes",
+    "rate", "recent",
 ]  # fmt: skip

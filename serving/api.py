@@ -67,8 +67,20 @@ class _Known(_Strict, frozen=True):
     events: Annotated[list[Event], Meta(max_length=MOST_EVENTS)] = []
 
 
+class Outcome(_Strict, frozen=True):
+    """What became of another lead of the account."""
+
+    outcome: Id
+    occurred_at: Time
+    known_at: Time | None = None
+    deal_value: Annotated[float, Meta(ge=0)] | None = None
+    reason: Text | None = None
+
+
 class Related(_Known, frozen=True):
-    """Another lead of the account, with its events."""
+    """Another lead of the account, with its events and outcomes."""
+
+    outcomes: Annotated[list[Outcome], Meta(max_length=MOST_LEADS)] = []
 
 
 class Lead(_Known, frozen=True):
@@ -262,15 +274,17 @@ class Reader:
             remedy = "give the account that the related leads share"
             raise invalid("account_id", "missing beside related leads", remedy)
         leads, events = [self._lead(lead, lead.account_id, "")], self._events(lead, "")
+        outcomes: list[tuple[Any, ...]] = []
         for number, other in enumerate(lead.related):
             path = f"related[{number}]."
             if other.lead_id == lead.lead_id:
                 raise invalid(path + "lead_id", "the lead itself", "send other leads only")
             leads.append(self._lead(other, other.account_id or lead.account_id, path))
             events += self._events(other, path)
+            outcomes += self._outcomes(other, path)
         if len({row[0] for row in leads}) < len(leads):
             raise invalid("related", "a lead comes twice", "send each related lead once")
-        return Facts(leads, events, self._changes(lead))
+        return Facts(leads, events, self._changes(lead), outcomes)
 
     def _lead(self, lead: Lead | Related, account: str | None, path: str) -> tuple[Any, ...]:
         if lead.created_at is None:
@@ -324,6 +338,22 @@ class Reader:
             "value": [one.value or None for one in changes],
         }
         return list(zip(*(columns[name] for name in self._columns["changes"]), strict=True))
+
+    def _outcomes(self, lead: Related, path: str) -> list[tuple[Any, ...]]:
+        outcomes = lead.outcomes
+        occurred = _times([one.occurred_at for one in outcomes], path + "outcomes[{}].occurred_at")
+        given = [one.occurred_at if one.known_at is None else one.known_at for one in outcomes]
+        known = _times(given, path + "outcomes[{}].known_at")
+        _not_before(known, occurred, path + "outcomes[{}].known_at")
+        columns = {
+            "lead_id": repeat(lead.lead_id, len(outcomes)),
+            "outcome": [one.outcome for one in outcomes],
+            "occurred_at": occurred,
+            "known_at": known,
+            "deal_value": [one.deal_value for one in outcomes],
+            "reason": [one.reason or None for one in outcomes],
+        }
+        return list(zip(*(columns[name] for name in self._columns["outcomes"]), strict=True))
 
     def _held(self, table: str, name: str, held: Sequence[Mapping[str, Any]], path: str
               ) -> list[float | str | None]:  # fmt: skip

@@ -69,26 +69,27 @@ class Score(msgspec.Struct, frozen=True, tag_field="status", tag="scored"):
 class Facts:
     """What is known of a lead, as plain rows in the order of :attr:`Scorer.columns`.
 
-    Times are integer microseconds, numbers float, text str, missing None. ``leads`` and ``events``
-    also hold those of the other leads of its account.
+    Times are integer microseconds, numbers float, text str, missing None. ``leads``, ``events`` and
+    ``outcomes`` also hold those of the other leads of its account.
     """
 
     leads: Sequence[Row]
     events: Sequence[Row]
     changes: Sequence[Row]
+    outcomes: Sequence[Row] = ()
 
 
 class Scorer:
     """Scores leads with one model, in any thread.
 
-    ``columns[table]`` names what each row of leads, events and changes holds, in order;
+    ``columns[table]`` names what each row of leads, events, changes and outcomes holds, in order;
     ``account`` tells whether the model looks at the other leads of an account.
     """
 
     def __init__(self, bundle: Bundle, policy: Policy | None = None) -> None:
         self.bundle = bundle
         self.features = bundle.model.features
-        self.account = any(feature.scope == "account" for feature in self.features.features)
+        self.account = any(feature.scope != "lead" for feature in self.features.features)
         self._engine = OneLead(self.features)
         self._reads = self._engine.columns["events"]
         # What tells the outcome is dropped by its kind, even if no feature looks at kinds.
@@ -106,7 +107,7 @@ class Scorer:
         """The features of a lead at ``as_of`` (microseconds), in the order of ``features``."""
         width = len(self._reads)
         seen = [row[:width] for row in facts.events if row[self._kind] not in self._reveals]
-        return self._engine.vector(lead_id, as_of, facts.leads, seen, facts.changes)
+        return self._engine.vector(lead_id, as_of, facts.leads, seen, facts.changes, facts.outcomes)
 
     def score(
         self,

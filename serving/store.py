@@ -78,7 +78,7 @@ class Store:
     ) -> Facts | None:
         """What is known of a lead in the order of ``columns``; None for an unknown lead.
 
-        With ``account``, also the other leads of its account and their events.
+        With ``account``, also the other leads of its account, their events and outcomes.
         """
         con = self._connection()
         found = con.execute("SELECT account_id FROM leads WHERE lead_id = ?", (lead_id,)).fetchone()
@@ -91,6 +91,7 @@ class Store:
             leads=_read(con, "leads", columns["leads"], who, which),
             events=_read(con, "events", columns["events"], who, which),
             changes=_read(con, "changes", columns["changes"], "lead_id = ?", lead_id),
+            outcomes=_read(con, "outcomes", columns["outcomes"], who, which) if account else (),
         )
 
     def settled(self, lead_id: str) -> int | None:

@@ -54,13 +54,10 @@ def check_columns(features: FeatureSet, history: History) -> None:
     """Raise :class:`DeclarationError` naming every feature that ``history`` cannot feed."""
     faults = []
     for feature in features.features:
-        frame: pd.DataFrame = getattr(history, feature.source)
-        wanted = {field: "text" for field, _ in feature.where}
-        if feature.column is not None:
-            wanted[feature.column] = "text" if feature.aggregate == "distinct" else feature.type
-        for column, kind in wanted.items():
+        for source, column, kind in feature.reads:
+            frame: pd.DataFrame = getattr(history, source)
             if column not in frame.columns:
-                faults.append(f"{feature.name}: {feature.source} have no column {column!r}")
+                faults.append(f"{feature.name}: {source} have no column {column!r}")
             elif (frame[column].dtype.kind == "f") != (kind == "number"):
                 faults.append(f"{feature.name}: column {column!r} is not {kind}")
     if faults:

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from features.compile import Cells, long, wide
 from features.engines.tables import KEYS, TIMES, Progress, reads
-from features.language import Feature, FeatureSet
+from features.feature import Feature, Where
+from features.language import FeatureSet
 from features.schema import History
 from features.times import micros
 
@@ -92,7 +93,7 @@ class _Blocks:
 
     def _groups(self, features: FeatureSet, leads: pd.DataFrame) -> Ints:
         group = np.arange(len(self._leads), dtype=np.int64)
-        if any(feature.scope == "account" for feature in features.features):
+        if any(feature.scope != "lead" for feature in features.features):
             account = _Codes(leads["account_id"]).of(leads["account_id"])
             mine = self._leads.of(leads["lead_id"])
             group[mine[account >= 0]] = len(group) + account[account >= 0]
@@ -123,7 +124,8 @@ class _Blocks:
         """Where blocks begin and the last one ends; groups without spine rows weigh nothing."""
         starts = self._tables["spine"][1]
         wanted = np.diff(starts) > 0
-        weight = np.diff(starts) + np.diff(self._tables["events"][1])
+        facts = sum(np.diff(self._tables[name][1]) for name in ("events", "changes", "outcomes"))
+        weight = np.diff(starts) + facts
         block = np.cumsum(weight * wanted) // BLOCK
         return [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(wanted)]
 
@@ -135,6 +137,7 @@ def run(
     blocks = _Blocks(features, spine, history)
     layout = _Layout(features, len(spine))
     work = _Work(features, blocks, layout)
+    work.segments()
     pairs = list(zip(blocks.edges, blocks.edges[1:], strict=False))
     if len(pairs) == 1:
         work.block(pairs[0])
@@ -189,40 +192,68 @@ class _Work:
 
     def __init__(self, features: FeatureSet, blocks: _Blocks, layout: _Layout) -> None:
         self._blocks, self._layout = blocks, layout
-        statements, self._rest = long(features, "duckdb")
+        statements, rest = long(features, "duckdb")
         self._statements = [(cells, self._targets(cells)) for cells in statements]
-        others = FeatureSet(self._coded(features.features[position]) for position in self._rest)
-        self._wide = wide(others, "duckdb") if self._rest else None
+        declared = features.features
+        self._rest = self._wide([i for i in rest if not declared[i].segment], declared)
+        self._segments = self._wide([i for i in rest if declared[i].segment], declared)
 
     def block(self, groups: tuple[int, int]) -> None:
         """Compute the rows of one block and lay them out."""
         rows = self._blocks.places(*groups)
         if not len(rows):
             return
+        con = self._read(groups, len(rows))
+        for cells, targets in self._statements:
+            self._scatter(con.sql(cells.sql).to_arrow_table(), cells, targets, rows)
+        self._run_wide(con, *self._rest, rows)
+
+    def segments(self) -> None:
+        """Compute, over all leads at once, what depends on other leads than those of a block."""
+        everyone = (self._blocks.edges[0], self._blocks.edges[-1])
+        rows = self._blocks.places(*everyone)
+        if self._segments[1] and len(rows):
+            self._run_wide(self._read(everyone, len(rows)), *self._segments, rows)
+
+    def _read(self, groups: tuple[int, int], rows: int) -> duckdb.DuckDBPyConnection:
         con = _connection()
         tables = self._blocks.tables(*groups)
-        numbers = pa.array(np.arange(len(rows), dtype=np.int32))
+        numbers = pa.array(np.arange(rows, dtype=np.int32))
         con.register("spine", tables["spine"].append_column("_row", numbers))
         for name in KEYS:
             con.register(name, tables[name])
-        for cells, targets in self._statements:
-            self._scatter(con.sql(cells.sql).to_arrow_table(), cells, targets, rows)
-        if self._wide is not None:
-            found = con.sql(self._wide).to_arrow_table()
-            at = rows[found.column(0).to_numpy()]
-            for number, position in enumerate(self._rest):
-                line = self._layout.line[position]
-                self._layout.values[line, at] = found.column(number + 1).to_numpy()
+        return con
+
+    def _wide(self, positions: list[int], declared: Sequence[Feature]) -> tuple[str, list[int]]:
+        chosen = FeatureSet(self._coded(declared[position]) for position in positions)
+        return wide(chosen, "duckdb"), positions
+
+    def _run_wide(
+        self, con: duckdb.DuckDBPyConnection, statement: str, positions: list[int], rows: Ints
+    ) -> None:
+        if not positions:
+            return
+        found = con.sql(statement).to_arrow_table()
+        at = rows[found.column(0).to_numpy()]
+        for number, position in enumerate(positions):
+            line = self._layout.line[position]
+            self._layout.values[line, at] = found.column(number + 1).to_numpy()
 
     def _coded(self, feature: Feature) -> Feature:
         """The same feature over tables whose text columns are numbers."""
-        codes = self._blocks.codes
+
+        def coded(where: Where) -> Where:
+            codes = self._blocks.codes
+            return tuple(
+                (field, tuple(str(codes[feature.source, field].one(value)) for value in values))
+                for field, values in where
+            )
+
         return msgspec.structs.replace(
             feature,
-            where=tuple(
-                (field, tuple(str(codes[feature.source, field].one(value)) for value in values))
-                for field, values in feature.where
-            ),
+            where=coded(feature.where),
+            other=None if feature.other is None else coded(feature.other),
+            by=None if feature.by is None else self._coded(feature.by),
         )
 
     def _targets(self, cells: Cells) -> Ints:
@@ -239,7 +270,7 @@ class _Work:
         return lines * layout.values.shape[1]
 
     def _codes(self, cells: Cells, field: str) -> _Codes:
-        return self._blocks.codes[cells.source[0], field]
+        return self._blocks.codes[cells.source, field]
 
     def _scatter(self, found: pa.Table, cells: Cells, targets: Ints, rows: Ints) -> None:
         at = rows[found.column(0).to_numpy()]

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from features.compile import wide
 from features.engines.tables import KEYS, Progress, Row, reads, rows_of
-from features.language import FeatureSet
+from features.language import DeclarationError, FeatureSet
 from features.schema import History
 
 _FEW = 5_000
 """Leads x events up to which SQLite compares each with each sooner than it builds an index."""
 
 
-class OneLead:
-    """The wide statement, ready to read one lead's history again and again, in any thread.
-
-    ``columns[table]`` names what each row of leads, events and changes holds, in order; times are
-    integer microseconds, numbers float, text str, missing None.
-    """
+class _Statement:
+    """The wide statement, ready to be run again and again, in any thread."""
 
     def __init__(self, features: FeatureSet) -> None:
         self.columns = {name: reads(features, name) for name in KEYS}
@@ -33,45 +30,17 @@ class OneLead:
         self._sql = wide(features, "sqlite")
         self._local = threading.local()
 
-    def vector(
-        self,
-        lead_id: str,
-        as_of: int,
-        leads: Sequence[Row],
-        events: Sequence[Row],
-        changes: Sequence[Row],
-    ) -> Row:
-        """The features of one lead at ``as_of`` (microseconds), in the order of the feature set.
-
-        ``leads`` holds the lead and, for account features, the other leads of its account.
-        """
-        few = len(leads) * len(events) < _FEW
-        return self._run([(0, lead_id, as_of)], leads, events, changes, indexed=not few)[0]
-
-    def vectors(
-        self,
-        spine: Iterable[Row],
-        leads: Iterable[Row],
-        events: Iterable[Row],
-        changes: Iterable[Row],
+    def run(
+        self, spine: Iterable[Row], tables: Mapping[str, Iterable[Row]], indexed: bool
     ) -> list[Row]:
         """The features of each spine row ``(0.., lead_id, as_of)``, in the order of the numbers."""
-        return self._run(spine, leads, events, changes, indexed=True)
-
-    def _run(
-        self,
-        spine: Iterable[Row],
-        leads: Iterable[Row],
-        events: Iterable[Row],
-        changes: Iterable[Row],
-        indexed: bool,
-    ) -> list[Row]:
         con = self._connection(indexed)
         con.execute("BEGIN")
         try:
             con.executemany("INSERT INTO spine VALUES (?, ?, ?)", spine)
-            for name, rows in (("leads", leads), ("events", events), ("changes", changes)):
-                con.executemany(self._inserts[name], rows)
+            for name, rows in tables.items():
+                if rows:
+                    con.executemany(self._inserts[name], rows)
             found = con.execute(self._sql).fetchall()
         finally:
             con.execute("ROLLBACK")
@@ -84,6 +53,7 @@ class OneLead:
         con: sqlite3.Connection | None = getattr(self._local, name, None)
         if con is None:
             con = sqlite3.connect(":memory:", isolation_level=None)
+            con.create_aggregate("STDDEV_SAMP", 1, _Deviation)  # type: ignore[arg-type]
             con.execute(f"PRAGMA automatic_index = {int(indexed)}")
             tables = {"spine": ("_row", "lead_id", "as_of"), **self.columns}
             for table, columns in tables.items():
@@ -93,14 +63,71 @@ class OneLead:
         return con
 
 
+class OneLead:
+    """Reads one lead's history again and again, in any thread.
+
+    ``columns[table]`` names what each row of leads, events, changes and outcomes holds, in order;
+    times are integer microseconds, numbers float, text str, missing None. Raises
+    :class:`DeclarationError` for features of a segment: one lead's history does not hold them.
+    """
+
+    def __init__(self, features: FeatureSet) -> None:
+        segments = [feature.name for feature in features.features if feature.segment]
+        if segments:
+            raise DeclarationError(
+                f"{', '.join(segments)}: needs the history of all leads, so it cannot be computed "
+                "for one: score in batch (leadcast score), or train without it"
+            )
+        self._statement = _Statement(features)
+        self.columns = self._statement.columns
+
+    def vector(
+        self,
+        lead_id: str,
+        as_of: int,
+        leads: Sequence[Row],
+        events: Sequence[Row],
+        changes: Sequence[Row],
+        outcomes: Sequence[Row] = (),
+    ) -> Row:
+        """The features of one lead at ``as_of`` (microseconds), in the order of the feature set.
+
+        For account features, ``leads``, ``events`` and ``outcomes`` also hold those of the other
+        leads of its account.
+        """
+        tables = {"leads": leads, "events": events, "changes": changes, "outcomes": outcomes}
+        few = len(leads) * len(events) < _FEW
+        return self._statement.run([(0, lead_id, as_of)], tables, indexed=not few)[0]
+
+
+class _Deviation:
+    """STDDEV_SAMP, which SQLite lacks (Welford 1962, Technometrics 4, 419-420)."""
+
+    def __init__(self) -> None:
+        self._count, self._mean, self._squares = 0, 0.0, 0.0
+
+    def step(self, value: float | None) -> None:
+        if value is not None:
+            self._count += 1
+            off = value - self._mean
+            self._mean += off / self._count
+            self._squares += off * (value - self._mean)
+
+    def finalize(self) -> float | None:
+        return math.sqrt(self._squares / (self._count - 1)) if self._count > 1 else None
+
+
 def run(
     features: FeatureSet, spine: pd.DataFrame, history: History, progress: Progress
 ) -> pd.DataFrame:
     """Compute with the whole history in memory; see :func:`features.engines.compute`."""
-    reader = OneLead(features)
-    tables = [rows_of(getattr(history, name), columns) for name, columns in reader.columns.items()]
+    statement = _Statement(features)
+    tables = {
+        name: rows_of(getattr(history, name), columns)
+        for name, columns in statement.columns.items()
+    }
     places = ((i, *row) for i, row in enumerate(rows_of(spine, ("lead_id", "as_of"))))
-    found = reader.vectors(places, *tables)
+    found = statement.run(places, tables, indexed=True)
     progress(1.0)
     columns = {
         name: pd.Series(

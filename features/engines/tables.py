@@ -17,14 +17,14 @@ KEYS = {
     "leads": ("lead_id", "account_id", "created_at"),
     "events": ("lead_id", "event_id", "occurred_at", "known_at"),
     "changes": ("lead_id", "change_id", "known_at"),
+    "outcomes": ("lead_id", "outcome", "occurred_at", "known_at"),
 }
 TIMES = ("created_at", "occurred_at", "known_at", "as_of")
 
 
 def reads(features: FeatureSet, table: str) -> tuple[str, ...]:
     """The columns of a table that a feature set reads: the keys and times, then the others."""
-    read = {f.column for f in features.features if f.source == table and f.column is not None}
-    read |= {name for f in features.features if f.source == table for name, _ in f.where}
+    read = {name for f in features.features for source, name, _ in f.reads if source == table}
     return tuple(dict.fromkeys((*KEYS[table], *sorted(read))))
 
 

@@ -17,7 +17,21 @@ from hypothesis import given, settings
 from sqlglot import exp
 
 from features.compile import long, wide
-from features.language import Aggregate, FeatureSet, account_events, age, attribute, changes, events
+from features.feature import Aggregate
+from features.language import (
+    FeatureSet,
+    account_events,
+    age,
+    attribute,
+    changes,
+    events,
+    open_leads,
+    other_events,
+    other_leads,
+    other_outcomes,
+    rate,
+    recent,
+)
 from tests.histories import FEATURE_SETS
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -40,12 +54,33 @@ DECLARED = FeatureSet(
         changes("stage").since_last(),
         attribute("industry", "text"),
         age(),
+        events("call").std("value"),
+        events("call").trend("7d", "30d"),
+        events("call").decayed("14d"),
+        events("call").mean_gap(),
+        events("call").share("30d"),
+        events("task started").open(events("task ended")),
+        events("call").last_hour(-5),
+        events("call").last_weekday(),
+        events("call").business("30d", 1),
+        events().previous("kind", back=2),
+        events("call").last_gap(),
+        events("call").regularity("90d"),
+        events().entropy("channel", "30d"),
+        events("call").response(events("visit"), "30d"),
+        other_leads().count(),
+        other_events("visit").since_last(),
+        other_outcomes("won").sum("deal_value"),
+        rate("won", by=attribute("industry", "text")),
+        rate("won", by=changes("owner").latest(), window="90d"),
+        recent("won", by=changes("owner").latest(), window="30d"),
+        open_leads(by=changes("owner").latest()),
     ]
 )
 DIALECTS = ["duckdb", "sqlite"]
 PORTABLE = (
     exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.Coalesce, exp.Nullif, exp.Cast, exp.Case,
-    exp.If, exp.And,
+    exp.If, exp.And, exp.Or, exp.Ln, exp.Pow, exp.StddevSamp, exp.RowNumber, exp.Lead,
 )  # fmt: skip
 
 
@@ -92,7 +127,7 @@ def test_statements_are_made_of_what_every_engine_has(dialect: str, features: Fe
         assert not odd
         assert {table.name for table in tree.find_all(exp.Table)} - {
             cte.alias for cte in tree.find_all(exp.CTE)
-        } <= {"spine", "leads", "events", "changes"}
+        } <= {"spine", "leads", "events", "changes", "outcomes"}
 
 
 @settings(max_examples=100)
@@ -108,7 +143,7 @@ def test_every_feature_is_laid_out_once(features: FeatureSet) -> None:
     assert sorted([position for position, *_ in placed] + rest) == list(range(len(features)))
     for position, aggregate, source in placed:
         feature = features.features[position]
-        assert (feature.aggregate, (feature.source, feature.scope)) == (aggregate, source)
+        assert (feature.aggregate, feature.source) == (aggregate, source)
 
 
 def test_the_columns_of_the_wide_statement_are_in_the_order_of_the_features() -> None:

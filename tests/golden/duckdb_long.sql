@@ -48,7 +48,74 @@ SELECT
     )) AS DOUBLE) / NULLIF(COUNT(*) FILTER(WHERE
     f."_at" >= (
       s."as_of" - 2592000000000
-    )), 0) AS f9
+    )), 0) AS f9,
+  STDDEV_SAMP(f."value") AS f10,
+  CAST((
+    CAST(COUNT(*) FILTER(WHERE
+      f."_at" >= (
+        s."as_of" - 604800000000
+      )) AS DOUBLE) * 4.285714285714286
+  ) AS DOUBLE) / NULLIF(COUNT(*) FILTER(WHERE
+    f."_at" >= (
+      s."as_of" - 2592000000000
+    )), 0) AS f11,
+  COALESCE(
+    SUM(
+      CASE
+        WHEN (
+          s."as_of" - f."_at"
+        ) < 1209600000000000
+        THEN POWER(2.0, -(
+          CAST(s."as_of" - f."_at" AS DOUBLE) / 1209600000000.0
+        ))
+        ELSE 0.0
+      END
+    ),
+    0
+  ) AS f12,
+  CAST(CAST((
+    MAX(f."_at") - MIN(f."_at")
+  ) AS DOUBLE) / 86400000000.0 AS DOUBLE) / NULLIF((
+    COUNT(*) - 1
+  ), 0) AS f13,
+  CAST((
+    (
+      MAX(f."_at") + 2419441200000000
+    ) % 86400000000 - (
+      MAX(f."_at") + 2419441200000000
+    ) % 3600000000
+  ) AS DOUBLE) / 3600000000.0 AS f14,
+  CAST((
+    (
+      MAX(f."_at") + 2419459200000000
+    ) % 604800000000 - (
+      MAX(f."_at") + 2419459200000000
+    ) % 86400000000
+  ) AS DOUBLE) / 86400000000.0 AS f15,
+  AVG(
+    CAST(CASE
+      WHEN (
+        (
+          f."_at" + 2419462800000000
+        ) % 604800000000
+      ) < 432000000000
+      AND (
+        (
+          f."_at" + 2419462800000000
+        ) % 86400000000
+      ) >= 32400000000
+      AND (
+        (
+          f."_at" + 2419462800000000
+        ) % 86400000000
+      ) < 64800000000
+      THEN 1
+      ELSE 0
+    END AS DOUBLE)
+  ) FILTER(WHERE
+    f."_at" >= (
+      s."as_of" - 2592000000000
+    )) AS f16
 FROM spine AS s
 JOIN facts AS f
   ON f."_owner" = s."lead_id"
@@ -131,3 +198,227 @@ JOIN facts AS f
 GROUP BY
   s."_row",
   f."field";
+
+WITH facts AS (
+  SELECT
+    x."lead_id" AS "_owner",
+    x."occurred_at" AS "_at",
+    x."known_at" AS "_known",
+    x."channel" AS "channel",
+    x."kind" AS "kind",
+    ROW_NUMBER() OVER (
+      PARTITION BY x."lead_id"
+      ORDER BY x."occurred_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."event_id" ASC NULLS FIRST
+    ) AS "_place"
+  FROM events AS x
+)
+SELECT
+  f."_row",
+  MAX(f."kind") FILTER(WHERE
+    f."_rank" = 3) AS f0,
+  CASE
+    WHEN MIN(f."channel") FILTER(WHERE
+      f."_at" >= (
+        f."as_of" - 2592000000000
+      )) < MAX(f."channel") FILTER(WHERE
+      f."_at" >= (
+        f."as_of" - 2592000000000
+      ))
+    THEN LN(
+      NULLIF(
+        CAST(COUNT(f."channel") FILTER(WHERE
+          f."_at" >= (
+            f."as_of" - 2592000000000
+          )) AS DOUBLE),
+        0
+      )
+    ) - CAST(SUM(
+      CASE
+        WHEN NOT f."channel" IS NULL AND f."_same1" > 1
+        THEN CASE WHEN f."_same1" > 1 THEN CAST(f."_same1" AS DOUBLE) ELSE 1.0 END * LN(CASE WHEN f."_same1" > 1 THEN CAST(f."_same1" AS DOUBLE) ELSE 1.0 END) - CASE
+          WHEN (
+            f."_same1" - 1
+          ) > 1
+          THEN CAST((
+            f."_same1" - 1
+          ) AS DOUBLE)
+          ELSE 1.0
+        END * LN(
+          CASE
+            WHEN (
+              f."_same1" - 1
+            ) > 1
+            THEN CAST((
+              f."_same1" - 1
+            ) AS DOUBLE)
+            ELSE 1.0
+          END
+        )
+        ELSE 0.0
+      END
+    ) FILTER(WHERE
+      f."_at" >= (
+        f."as_of" - 2592000000000
+      )) AS DOUBLE) / NULLIF(
+      COUNT(f."channel") FILTER(WHERE
+        f."_at" >= (
+          f."as_of" - 2592000000000
+        )),
+      0
+    )
+    WHEN MIN(f."channel") FILTER(WHERE
+      f."_at" >= (
+        f."as_of" - 2592000000000
+      )) = MAX(f."channel") FILTER(WHERE
+      f."_at" >= (
+        f."as_of" - 2592000000000
+      ))
+    THEN 0.0
+  END AS f1
+FROM (
+  SELECT
+    s."_row",
+    s."as_of",
+    f."_at",
+    f."channel",
+    f."kind",
+    ROW_NUMBER() OVER (PARTITION BY s."_row" ORDER BY f."_place" DESC) AS "_rank",
+    LEAD(f."_at") OVER (PARTITION BY s."_row" ORDER BY f."_place" DESC) AS "_before",
+    ROW_NUMBER() OVER (PARTITION BY s."_row", f."channel" ORDER BY f."_place" DESC) AS "_same1"
+  FROM spine AS s
+  JOIN facts AS f
+    ON f."_owner" = s."lead_id" AND f."_at" < s."as_of" AND f."_known" < s."as_of"
+) AS f
+GROUP BY
+  f."_row";
+
+WITH facts AS (
+  SELECT
+    x."lead_id" AS "_owner",
+    x."occurred_at" AS "_at",
+    x."known_at" AS "_known",
+    x."kind" AS "kind",
+    ROW_NUMBER() OVER (
+      PARTITION BY x."lead_id"
+      ORDER BY x."occurred_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."event_id" ASC NULLS FIRST
+    ) AS "_place"
+  FROM events AS x
+)
+SELECT
+  f."_row",
+  f."kind",
+  CAST(MAX(f."_at" - f."_before") FILTER(WHERE
+    f."_rank" = 1) AS DOUBLE) / 86400000000.0 AS f0,
+  CAST(STDDEV_SAMP(CAST(f."_at" - f."_before" AS DOUBLE)) FILTER(WHERE
+    f."_before" >= (
+      f."as_of" - 7776000000000
+    )) AS DOUBLE) / NULLIF(
+    AVG(CAST(f."_at" - f."_before" AS DOUBLE)) FILTER(WHERE
+      f."_before" >= (
+        f."as_of" - 7776000000000
+      )),
+    0
+  ) AS f1
+FROM (
+  SELECT
+    s."_row",
+    s."as_of",
+    f."_at",
+    f."kind",
+    ROW_NUMBER() OVER (PARTITION BY s."_row", f."kind" ORDER BY f."_place" DESC) AS "_rank",
+    LEAD(f."_at") OVER (PARTITION BY s."_row", f."kind" ORDER BY f."_place" DESC) AS "_before"
+  FROM spine AS s
+  JOIN facts AS f
+    ON f."_owner" = s."lead_id"
+    AND f."_at" < s."as_of"
+    AND f."_known" < s."as_of"
+    AND NOT f."kind" IS NULL
+) AS f
+GROUP BY
+  f."_row",
+  f."kind";
+
+WITH facts AS (
+  SELECT
+    o."account_id" AS "_owner",
+    x."created_at" AS "_at",
+    CASE
+      WHEN x."created_at" > o."created_at"
+      THEN x."created_at"
+      ELSE o."created_at"
+    END AS "_known",
+    x."lead_id" AS "_lead"
+  FROM leads AS x
+  JOIN leads AS o
+    ON o."lead_id" = x."lead_id"
+)
+SELECT
+  s."_row",
+  COUNT(*) AS f0
+FROM spine AS s
+JOIN leads AS l
+  ON l."lead_id" = s."lead_id" AND l."created_at" < s."as_of"
+JOIN facts AS f
+  ON f."_owner" = l."account_id"
+  AND f."_at" < s."as_of"
+  AND f."_known" < s."as_of"
+  AND f."_lead" <> s."lead_id"
+GROUP BY
+  s."_row";
+
+WITH facts AS (
+  SELECT
+    o."account_id" AS "_owner",
+    x."occurred_at" AS "_at",
+    CASE WHEN x."known_at" > o."created_at" THEN x."known_at" ELSE o."created_at" END AS "_known",
+    x."lead_id" AS "_lead",
+    x."kind" AS "kind"
+  FROM events AS x
+  JOIN leads AS o
+    ON o."lead_id" = x."lead_id"
+)
+SELECT
+  s."_row",
+  f."kind",
+  CAST(MIN(s."as_of" - f."_at") AS DOUBLE) / 86400000000.0 AS f0
+FROM spine AS s
+JOIN leads AS l
+  ON l."lead_id" = s."lead_id" AND l."created_at" < s."as_of"
+JOIN facts AS f
+  ON f."_owner" = l."account_id"
+  AND f."_at" < s."as_of"
+  AND f."_known" < s."as_of"
+  AND NOT f."kind" IS NULL
+  AND f."_lead" <> s."lead_id"
+GROUP BY
+  s."_row",
+  f."kind";
+
+WITH facts AS (
+  SELECT
+    o."account_id" AS "_owner",
+    x."occurred_at" AS "_at",
+    CASE WHEN x."known_at" > o."created_at" THEN x."known_at" ELSE o."created_at" END AS "_known",
+    x."lead_id" AS "_lead",
+    x."deal_value" AS "deal_value",
+    x."outcome" AS "outcome"
+  FROM outcomes AS x
+  JOIN leads AS o
+    ON o."lead_id" = x."lead_id"
+)
+SELECT
+  s."_row",
+  f."outcome",
+  COALESCE(SUM(f."deal_value"), 0) AS f0
+FROM spine AS s
+JOIN leads AS l
+  ON l."lead_id" = s."lead_id" AND l."created_at" < s."as_of"
+JOIN facts AS f
+  ON f."_owner" = l."account_id"
+  AND f."_at" < s."as_of"
+  AND f."_known" < s."as_of"
+  AND NOT f."outcome" IS NULL
+  AND f."_lead" <> s."lead_id"
+GROUP BY
+  s."_row",
+  f."outcome";

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features.engines import compute
 from features.language import FeatureSet
 from features.schema import History
 from features.times import from_micros, micros
-from tests.histories import FEATURE_SETS, frame, histories
+from tests.histories import FEATURE_SETS, busy, histories
 from tests.judge import alike
 
 Generated = tuple[History, pd.DataFrame]
@@ -31,6 +32,18 @@ def test_another_future_changes_nothing(
 
 @pytest.mark.parametrize("engine", ["duckdb", "sqlite"])
 @settings(max_examples=100)
+@given(st.integers(0, 2**32), histories())
+def test_another_future_of_a_busy_history_changes_nothing(
+    engine: str, seed: int, other: Generated
+) -> None:
+    history, spine, features = busy(seed)
+    row = spine.head(1)
+    changed = another_future(history, other[0], row["as_of"].iloc[0])
+    alike(compute(features, row, changed, engine), compute(features, row, history, engine))
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "sqlite"])
+@settings(max_examples=100)
 @given(histories(), FEATURE_SETS)
 def test_nothing_that_is_not_visible_is_needed(
     engine: str, generated: Generated, features: FeatureSet
@@ -46,10 +59,14 @@ def past(history: History, as_of: pd.Timestamp) -> History:
     leads, events, changes = history.leads, history.events, history.changes
     return History(
         leads=leads[leads["created_at"] < as_of],
-        events=events[(events["occurred_at"] < as_of) & (events["known_at"] < as_of)],
+        events=events[_visible(events, as_of)],
         changes=changes[changes["known_at"] < as_of],
-        outcomes=history.outcomes.head(0),
+        outcomes=history.outcomes[_visible(history.outcomes, as_of)],
     )
+
+
+def _visible(facts: pd.DataFrame, as_of: pd.Timestamp) -> pd.Series:
+    return (facts["occurred_at"] < as_of) & (facts["known_at"] < as_of)
 
 
 def another_future(history: History, other: History, as_of: pd.Timestamp) -> History:
@@ -62,20 +79,18 @@ def another_future(history: History, other: History, as_of: pd.Timestamp) -> His
     leads = other.leads[~other.leads["lead_id"].isin(seen.leads["lead_id"])].copy()
     leads["created_at"] = _not_before(as_of, leads["created_at"])
     events = other.events.assign(event_id=_ids(other.events["event_id"]))
-    visible = (events["occurred_at"] < as_of) & (events["known_at"] < as_of)
-    events["known_at"] = events["known_at"].mask(visible, as_of)
+    events["known_at"] = events["known_at"].mask(_visible(events, as_of), as_of)
     changes = other.changes.assign(change_id=_ids(other.changes["change_id"]))
     changes["known_at"] = _not_before(as_of, changes["known_at"])
-    won = [
-        {"lead_id": lead, "outcome": "won", "occurred_at": 0, "known_at": 0, "deal_value": 9.0,
-         "reason": None}
-        for lead in history.leads["lead_id"]
-    ]  # fmt: skip
+    everyone = pd.concat([leads["lead_id"], seen.leads["lead_id"]], ignore_index=True)
+    won = pd.DataFrame({"lead_id": everyone, "outcome": "won", "occurred_at": as_of})
+    won = won.assign(known_at=as_of, deal_value=9.0, reason=None).astype({"reason": "str"})
+    won = won[~won["lead_id"].isin(seen.outcomes["lead_id"])]
     return History(
         leads=pd.concat([leads, seen.leads], ignore_index=True),
         events=pd.concat([events, seen.events], ignore_index=True),
         changes=pd.concat([changes, seen.changes], ignore_index=True),
-        outcomes=frame(won, *history.outcomes.columns),
+        outcomes=pd.concat([won, seen.outcomes], ignore_index=True),
     )
 
 

@@ -20,7 +20,8 @@ ENGINES = pytest.mark.parametrize("engine", ["duckdb", "sqlite"])
 @settings(max_examples=200)
 @given(histories(), facts())
 def test_windows_nest(engine: str, generated: Generated, chosen: say.Facts) -> None:
-    column = "value" if chosen.count().source == "changes" else "page"
+    columns = {"changes": "value", "leads": "industry", "outcomes": "reason"}
+    column = columns.get(chosen.count().source, "page")
     found = _values(
         engine, generated,
         week=chosen.count("7d"), month=chosen.count("30d"), all=chosen.count(),

@@ -18,9 +18,7 @@ class Asking:
     """Leads of a history in the form of ``POST /v1/score``, each with all that is known of it."""
 
     def __init__(self, history: History) -> None:
-        self._tables = {
-            name: _by_lead(getattr(history, name), name) for name in ("leads", "events", "changes")
-        }
+        self._tables = {name: _by_lead(getattr(history, name), name) for name in TABLES}
         leads = history.leads.dropna(subset=["account_id"])
         self._accounts = leads.groupby("account_id")["lead_id"].agg(list).to_dict()
 
@@ -28,7 +26,11 @@ class Asking:
         """A lead with its attributes, events, changes and the other leads of its account."""
         own = self._known(lead_id)
         others = self._accounts.get(own.get("account_id"), [])
-        related = [self._known(other) for other in others if other != lead_id]
+        related = [
+            {**self._known(other), "outcomes": self._of("outcomes", other)}
+            for other in others
+            if other != lead_id
+        ]
         return {**own, "changes": self._of("changes", lead_id), "related": related}
 
     def body(self, lead_ids: Sequence[str], as_of: int, **options: Any) -> Record:

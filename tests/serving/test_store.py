@@ -22,6 +22,7 @@ COLUMNS = {
     "leads": ("lead_id", "size", "created_at", "absent"),
     "events": ("lead_id", "event_id", "note", "known_at", "kind"),
     "changes": ("lead_id", "change_id", "known_at", "field", "value"),
+    "outcomes": ("lead_id", "outcome", "occurred_at", "known_at"),
 }
 
 
