@@ -25,13 +25,18 @@ _FORGOTTEN = 1_000
 
 
 def value(
-    feature: Feature, number: int, as_of: exp.Expression, keyed: bool = False
+    feature: Feature,
+    number: int,
+    as_of: exp.Expression,
+    keyed: bool = False,
+    in_order: bool = False,
 ) -> exp.Expression:
     """The aggregate of a feature; ``number`` is the one that its own helper columns carry.
 
-    ``keyed``: the facts are grouped by what the feature filters on, so it need not filter.
+    ``keyed``: the facts are apart by what the feature filters on, so it need not filter.
+    ``in_order``: they carry their place in the order.
     """
-    return _BUILDERS[feature.aggregate](_Over(feature, number, as_of, keyed))
+    return _BUILDERS[feature.aggregate](_Over(feature, number, as_of, keyed, in_order))
 
 
 def selected(where: Where, table: str) -> list[sql.Condition]:
@@ -46,16 +51,16 @@ def selected(where: Where, table: str) -> list[sql.Condition]:
 
 def needs_until(feature: Feature, keyed: bool) -> bool:
     """Whether facts must carry ``_until<n>``: when a later one like it becomes visible."""
-    return not feature.ordered and (
-        feature.aggregate == "latest" or (feature.aggregate == "distinct" and keyed)
-    )
+    return feature.aggregate == "latest" or (feature.aggregate == "distinct" and keyed)
 
 
 class _Over:
     """What the builders of expressions share: one feature over its facts."""
 
-    def __init__(self, feature: Feature, number: int, as_of: exp.Expression, keyed: bool) -> None:
-        self.feature, self.number, self.keyed = feature, number, keyed
+    def __init__(
+        self, feature: Feature, number: int, as_of: exp.Expression, keyed: bool, in_order: bool
+    ) -> None:
+        self.feature, self.number, self.keyed, self.in_order = feature, number, keyed, in_order
         self._as_of = as_of
 
     @property
@@ -119,8 +124,8 @@ def _distinct(over: _Over) -> exp.Expression:
 
 
 def _latest(over: _Over) -> exp.Expression:
-    first = over.feature.ordered
-    which = sql.column("_rank", "f").eq(sql.number(1)) if first else _is_latest(over)
+    first = sql.column("_rank", "f").eq(sql.number(1))
+    which = first if over.in_order else _is_latest(over)
     return over.windowed(exp.Max(this=over.column), [which])
 
 
@@ -291,13 +296,14 @@ _BUILDERS: dict[str, Callable[[_Over], exp.Expression]] = {
 
 
 def helpers(
-    features: dict[int, Feature], keys: Sequence[exp.Expression]
+    features: dict[int, Feature], keys: Sequence[exp.Expression], order: Sequence[exp.Expression]
 ) -> dict[str, exp.Expression]:
     """What ordered features read of each (row, fact) beyond its columns, by name.
 
-    ``keys``: what the facts are apart by, the row first. Tables are ``s`` and ``f``.
+    ``keys``: what the facts are apart by, the row first; ``order``: what sorts them in time.
+    Tables are ``s`` and ``f``.
     """
-    newest = sql.ordered([sql.column("_place", "f")], newest_first=True)
+    newest = sql.ordered(order, newest_first=True)
 
     def next_older(what: exp.Expression) -> exp.Expression:
         return sql.over(exp.Lead(this=what), keys, newest)

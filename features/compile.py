@@ -14,7 +14,7 @@ layouts of the same tree:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -67,9 +67,10 @@ def wide_tree(features: Sequence[Feature], spine: str) -> exp.Select:
     query = query.join(sql.table("leads", "l"), on=_known_lead(), join_type="left", copy=False)
     picks: dict[int, exp.Expression] = {}
     parts: dict[object, dict[int, Feature]] = {}
+    in_order = {_selection(feature) for feature in features if feature.ordered}
     for position, feature in enumerate(features):
         if feature.of_facts:
-            parts.setdefault(_part(feature), {})[position] = feature
+            parts.setdefault(_part(feature, in_order), {})[position] = feature
         else:
             picks[position] = _attribute(feature)
     for number, members in enumerate(parts.values()):
@@ -85,12 +86,20 @@ def wide_tree(features: Sequence[Feature], spine: str) -> exp.Select:
     return query.select(*ordered, copy=False)
 
 
-def _part(feature: Feature) -> object:
-    """Features of one part are computed by one GROUP BY."""
+def _selection(feature: Feature) -> object:
+    return feature.source, feature.scope, feature.where, feature.other
+
+
+def _part(feature: Feature, in_order: Collection[object]) -> object:
+    """Features of one part are computed by one GROUP BY.
+
+    The latest fact is cheap to have where its selection is put in order anyway.
+    """
     if feature.segment:
         return feature.by
-    where = (feature.where, feature.other) if feature.ordered else None
-    return (feature.source, feature.scope, where)
+    if feature.ordered or (feature.aggregate == "latest" and _selection(feature) in in_order):
+        return _selection(feature)
+    return feature.source, feature.scope
 
 
 def _wide_part(
@@ -100,29 +109,40 @@ def _wide_part(
     one = next(iter(members.values()))
     if one.by is not None:
         return segments(members, name, spine, wide_tree([one.by], f"{name}_points"))
-    wheres = dict.fromkeys(where for where in (one.where, one.other) if where)
-    only = tuple(sql.all_of(selected(where, "f")) for where in wheres) if one.ordered else ()
-    chosen = Selection(one.source, one.scope, one.ordered, only)
+    chosen = Selection(one.source, one.scope)
+    if any(feature.ordered for feature in members.values()):
+        wheres = dict.fromkeys(where for where in (one.where, one.other) if where)
+        only = tuple(sql.all_of(selected(where, "f")) for where in wheres)
+        chosen = Selection(one.source, one.scope, True, only)
     facts = f"{name}_facts"
     return [(facts, _facts(chosen, members)), (name, _aggregate(chosen, members, facts, spine))]
 
 
-def long(features: FeatureSet, dialect: str) -> tuple[list[Cells], list[int]]:
+def long(features: FeatureSet, dialect: str, worth: int = 0) -> tuple[list[Cells], list[int]]:
     """The long statements, and the positions of the features left for the wide one.
 
     A feature can be long when it reads facts of one selection, each of whose filters names one
-    value.
+    value. ``worth``: only statements that save so many aggregates.
     """
     shapes: dict[tuple[Selection, tuple[str, ...]], dict[int, Feature]] = {}
-    rest: list[int] = []
     for position, feature in enumerate(features.features):
         if _can_be_long(feature):
             chosen = Selection(feature.source, feature.scope, feature.ordered)
             shape = tuple(field for field, _ in feature.where)
             shapes.setdefault((chosen, shape), {})[position] = feature
-        else:
-            rest.append(position)
-    return [_cells(*key, members, dialect) for key, members in shapes.items()], rest
+    chosen_shapes = {key: members for key, members in shapes.items() if _saved(members) >= worth}
+    placed = {position for members in chosen_shapes.values() for position in members}
+    rest = [position for position in range(len(features)) if position not in placed]
+    return [_cells(*key, members, dialect) for key, members in chosen_shapes.items()], rest
+
+
+def _saved(members: dict[int, Feature]) -> int:
+    """How many aggregates fewer the long statement has than the wide one."""
+    return len(members) - len({_anywhere(feature) for feature in members.values()})
+
+
+def _anywhere(feature: Feature) -> Feature:
+    return msgspec.structs.replace(feature, where=())
 
 
 def _can_be_long(feature: Feature) -> bool:
@@ -143,7 +163,7 @@ def _cells(
     places: dict[tuple[str, ...], list[tuple[int, int]]] = {}
     for position, feature in members.items():
         key = tuple(values[0] for _, values in feature.where)
-        number = numbers.setdefault(msgspec.structs.replace(feature, where=()), len(numbers))
+        number = numbers.setdefault(_anywhere(feature), len(numbers))
         places.setdefault(key, []).append((number, position))
     numbered = {number: feature for feature, number in numbers.items()}
     query = _aggregate(chosen, numbered, "facts", "spine", shape)
@@ -159,8 +179,9 @@ def _facts(
     """The facts of a source in one form: _owner, _at, _known, the columns that features read.
 
     A fact of another lead of the account is known from that lead's creation on. Where the order
-    matters, ``_place`` counts the owner's facts. A feature that wants the latest fact also reads
-    ``_until<number>``: when a later one becomes visible.
+    matters they also carry it: as ``_place``, counted within the owner's facts, so that many pairs
+    are sorted by one number; or, for few, as ``_lead`` and ``_id`` behind ``_at``. A feature that
+    wants the latest fact also reads ``_until<number>``: when a later one becomes visible.
     """
     source = chosen.source
     at, known = sql.column(_AT[source], "x"), sql.column(_KNOWN[source], "x")
@@ -180,14 +201,17 @@ def _facts(
     if chosen.scope == "others":
         named["_lead"] = lead
     named |= {name: sql.column(name, "x") for name in sorted(read)}
-    order = sql.ordered([at, lead, sql.column(_ID[source], "x")])
-    if chosen.ordered:
-        named["_place"] = sql.over(exp.RowNumber(), [owner], order)
+    order = [at, lead, sql.column(_ID[source], "x")]
+    if chosen.ordered and shape is not None:
+        named["_place"] = sql.over(exp.RowNumber(), [owner], sql.ordered(order))
+    elif chosen.ordered:
+        named |= {"_lead": lead, "_id": order[-1]}
+    newest = sql.ordered(order, newest_first=True)
+    those_after = sql.rows_between("UNBOUNDED PRECEDING", "1 PRECEDING")
     for number, feature in features.items():
-        if needs_until(feature, shape is not None):
+        if not chosen.ordered and needs_until(feature, shape is not None):
             seen, same = _seen(feature, at, known, owner, shape)
-            rest = sql.rows_between("1 FOLLOWING", "UNBOUNDED FOLLOWING")
-            named[f"_until{number}"] = sql.over(exp.Min(this=seen), same, order, rest)
+            named[f"_until{number}"] = sql.over(exp.Min(this=seen), same, newest, those_after)
     return query.select(*(value.as_(name, quoted=True) for name, value in named.items()))
 
 
@@ -227,11 +251,11 @@ def _aggregate(
         query = query.join(sql.table("leads", "l"), on=_known_lead())
     query = query.join(sql.table(facts, "f"), on=sql.all_of(_visible(chosen, keys)))
     if chosen.ordered:
-        query = _in_order(query, chosen, features, keys)
+        query = _in_order(query, chosen, features, keys, shape)
         row, as_of = sql.column("_row", "f"), sql.column("as_of", "f")
     keyed = shape is not None or chosen.ordered
     values = [
-        sql.named(value(feature, number, as_of, keyed), number)
+        sql.named(value(feature, number, as_of, keyed, chosen.ordered), number)
         for number, feature in features.items()
     ]
     return query.select(row, *keys, *values, copy=False).group_by(row, *keys)
@@ -242,6 +266,7 @@ def _in_order(
     chosen: Selection,
     features: dict[int, Feature],
     keys: Sequence[exp.Expression],
+    shape: Sequence[str] | None,
 ) -> exp.Select:
     """The visible (row, fact) pairs with their place in the order, as a table to aggregate."""
     row, as_of = sql.column("_row", "s"), sql.column("as_of", "s")
@@ -250,7 +275,8 @@ def _in_order(
     read = {"_at", *(key.name for key in keys)}
     read |= {feature.column for feature in features.values() if feature.column is not None}
     columns = [sql.column(name, "f") for name in sorted(read)]
-    extra = helpers(features, [row, *keys])
+    order = ("_at", "_lead", "_id") if shape is None else ("_place",)
+    extra = helpers(features, [row, *keys], [sql.column(name, "f") for name in order])
     inner = pairs.select(row, as_of, *columns).select(
         *(made.as_(name, quoted=True) for name, made in extra.items())
     )

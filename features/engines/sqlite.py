@@ -1,15 +1,15 @@
-"""SQLite: one lead, wide layout."""
+"""SQLite: one lead; long layout where many features share their aggregates, else wide."""
 
 from __future__ import annotations
 
 import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from features.compile import wide
+from features.compile import long, wide
 from features.engines.tables import KEYS, Progress, Row, reads, rows_of
 from features.language import DeclarationError, FeatureSet
 from features.schema import History
@@ -17,9 +17,12 @@ from features.schema import History
 _FEW = 5_000
 """Leads x events up to which SQLite compares each with each sooner than it builds an index."""
 
+_WORTH = 10
+"""Aggregates that a statement of its own must save: it costs as much as so many."""
 
-class _Statement:
-    """The wide statement, ready to be run again and again, in any thread."""
+
+class _Statements:
+    """The statements of a feature set, ready to be run again and again, in any thread."""
 
     def __init__(self, features: FeatureSet) -> None:
         self.columns = {name: reads(features, name) for name in KEYS}
@@ -27,11 +30,13 @@ class _Statement:
             name: f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))})"
             for name, columns in self.columns.items()
         }
-        self._sql = wide(features, "sqlite")
+        self._empty = [feature.empty for feature in features.features]
+        self._long, self._rest = long(features, "sqlite", _WORTH)
+        self._wide = wide(FeatureSet(features.features[i] for i in self._rest), "sqlite")
         self._local = threading.local()
 
     def run(
-        self, spine: Iterable[Row], tables: Mapping[str, Iterable[Row]], indexed: bool
+        self, spine: Sequence[Row], tables: Mapping[str, Sequence[Row]], indexed: bool
     ) -> list[Row]:
         """The features of each spine row ``(0.., lead_id, as_of)``, in the order of the numbers."""
         con = self._connection(indexed)
@@ -41,11 +46,23 @@ class _Statement:
             for name, rows in tables.items():
                 if rows:
                     con.executemany(self._inserts[name], rows)
-            found = con.execute(self._sql).fetchall()
+            return self._laid_out(con, len(spine))
         finally:
             con.execute("ROLLBACK")
-        found.sort()
-        return [row[1:] for row in found]
+
+    def _laid_out(self, con: sqlite3.Connection, rows: int) -> list[Row]:
+        made: list[list[object]] = [list(self._empty) for _ in range(rows)]
+        for cells in self._long:
+            width = 1 + len(cells.shape)
+            for found in con.execute(cells.sql):
+                row = made[found[0]]
+                for number, position in cells.places.get(found[1:width], ()):
+                    row[position] = found[width + number]
+        for found in con.execute(self._wide):
+            row = made[found[0]]
+            for position, value in zip(self._rest, found[1:], strict=True):
+                row[position] = value
+        return [tuple(row) for row in made]
 
     def _connection(self, indexed: bool) -> sqlite3.Connection:
         """This thread's own; for a few facts, building indexes costs more than it saves."""
@@ -78,8 +95,8 @@ class OneLead:
                 f"{', '.join(segments)}: needs the history of all leads, so it cannot be computed "
                 "for one: score in batch (leadcast score), or train without it"
             )
-        self._statement = _Statement(features)
-        self.columns = self._statement.columns
+        self._statements = _Statements(features)
+        self.columns = self._statements.columns
 
     def vector(
         self,
@@ -97,7 +114,7 @@ class OneLead:
         """
         tables = {"leads": leads, "events": events, "changes": changes, "outcomes": outcomes}
         few = len(leads) * len(events) < _FEW
-        return self._statement.run([(0, lead_id, as_of)], tables, indexed=not few)[0]
+        return self._statements.run([(0, lead_id, as_of)], tables, indexed=not few)[0]
 
 
 class _Deviation:
@@ -121,13 +138,13 @@ def run(
     features: FeatureSet, spine: pd.DataFrame, history: History, progress: Progress
 ) -> pd.DataFrame:
     """Compute with the whole history in memory; see :func:`features.engines.compute`."""
-    statement = _Statement(features)
+    statements = _Statements(features)
     tables = {
         name: rows_of(getattr(history, name), columns)
-        for name, columns in statement.columns.items()
+        for name, columns in statements.columns.items()
     }
-    places = ((i, *row) for i, row in enumerate(rows_of(spine, ("lead_id", "as_of"))))
-    found = statement.run(places, tables, indexed=True)
+    places = [(i, *row) for i, row in enumerate(rows_of(spine, ("lead_id", "as_of")))]
+    found = statements.run(places, tables, indexed=True)
     progress(1.0)
     columns = {
         name: pd.Series(
