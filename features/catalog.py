@@ -14,6 +14,9 @@ from features.language import (
     attribute,
     changes,
     events,
+    other_events,
+    other_leads,
+    other_outcomes,
 )
 from features.schema import History
 from features.times import from_micros
@@ -39,18 +42,19 @@ def default(
     names break ties. ``exclude`` names attributes and properties never to be used. ``timeless``
     leaves out every feature that depends on when something happened.
     """
-    leads, facts, moves = history.leads, history.events, history.changes
+    leads, facts, moves, ended = history.leads, history.events, history.changes, history.outcomes
     if before is not None:
         limit = from_micros([before])[0]
         leads = leads[leads["created_at"] < limit]
         facts, moves = facts[facts["known_at"] < limit], moves[moves["known_at"] < limit]
+        ended = ended[ended["known_at"] < limit]
     features: list[Feature] = _attributes(leads, exclude)
     if not timeless:
         features.append(age())
     if len(facts):
         features += _overall(facts) + _by_kind(facts) + _properties(facts, exclude)
         if leads["account_id"].duplicated(keep=False).where(leads["account_id"].notna()).any():
-            features += _account()
+            features += _account(ended)
     for field in _frequent(moves["field"], FIELDS):
         features += [changes(field).latest(), changes(field).count(), changes(field).since_last()]
     return FeatureSet(features)
@@ -85,15 +89,21 @@ def _overall(facts: pd.DataFrame) -> list[Feature]:
     any_event = events()
     features = [any_event.count(window) for window in ("1d", "7d", "14d", "30d", None)]
     features += [
+        any_event.decayed("14d"),
         any_event.ratio("7d", "30d"),
+        any_event.trend("7d", "30d"),
         any_event.since_first(),
         any_event.since_last(),
+        any_event.mean_gap(),
+        any_event.last_gap(),
+        any_event.regularity(),
         any_event.distinct("kind"),
-        any_event.latest("kind"),
+        any_event.entropy("kind"),
+        *any_event.sequence(3),
     ]
     for channel in _frequent(facts["channel"], CHANNELS):
         chosen = events(channel=channel)
-        features += [chosen.count("30d"), chosen.count(), chosen.since_last()]
+        features += [chosen.count("30d"), chosen.count(), chosen.since_last(), chosen.share("30d")]
     if facts["campaign"].notna().any():
         features += [any_event.distinct("campaign")]
         if not _identifier(facts["campaign"]):
@@ -126,6 +136,9 @@ def _properties(facts: pd.DataFrame, exclude: Collection[str]) -> list[Feature]:
     return features
 
 
-def _account() -> list[Feature]:
-    chosen = account_events()
-    return [chosen.count("30d"), chosen.count(), chosen.since_last()]
+def _account(outcomes: pd.DataFrame) -> list[Feature]:
+    chosen, others = account_events(), other_leads()
+    features = [chosen.count("30d"), chosen.count(), chosen.since_last(), others.count()]
+    features += [other_events().count("30d"), other_events().since_last()]
+    features += [other_outcomes(one).count() for one in sorted(outcomes["outcome"].unique())]
+    return features

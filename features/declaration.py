@@ -17,8 +17,10 @@ from typing import Any, Literal
 import msgspec
 
 from features.breaches import nearest
+from features.feature import Feature
 from features.schema import delay
 from features.times import duration, instant
+from features.written import read_features
 
 Extra = dict[str, str] | list[str] | None
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -130,6 +132,13 @@ class Outcomes(_Table):
         return {word: name for name, words in declared.items() for word in words}
 
 
+class _Features(_Section):
+    """The section ``[features]``: those declared by hand, with or without the catalog's."""
+
+    catalog: bool = True
+    declare: list[str] = []
+
+
 class _Risk(_Section):
     at: str | None = None
     after: str | None = None
@@ -155,6 +164,7 @@ class Declaration(_Section):
     lag: str = "0s"
     risk: _Risk = msgspec.field(default_factory=_Risk, name="population")
     judged: _Judged = msgspec.field(default_factory=_Judged, name="evaluation")
+    features: _Features = msgspec.field(default_factory=_Features)
 
     def __post_init__(self) -> None:
         """Rows that come from another table have its lead_id, leads not its other columns."""
@@ -186,6 +196,10 @@ class Declaration(_Section):
             raise ValueError('horizon is missing: write horizon = "30d"')
         horizon, grace = duration(self.risk.horizon or "1s"), delay(self.risk.grace)
         return Population(at, self.risk.after, horizon, grace, self.risk.target)
+
+    def declared_features(self) -> tuple[Feature, ...]:
+        """Raise :class:`DeclarationError` for text that declares no feature."""
+        return tuple(chain(*map(read_features, self.features.declare)))
 
     def evaluation(self) -> Evaluation:
         """Raise ``ValueError`` for origins that are no dates, no shares, or not in order."""
@@ -241,7 +255,7 @@ def _plain_dates(value: Any) -> Any:
 def _unknown_keys(raw: Mapping[str, Any]) -> list[str]:
     sections: dict[str, type[_Section]] = {
         "leads": Leads, "events": Events, "changes": Changes, "outcomes": Outcomes,
-        "population": _Risk, "evaluation": _Judged,
+        "population": _Risk, "evaluation": _Judged, "features": _Features,
     }  # fmt: skip
     found: list[tuple[str, Mapping[str, Any], type[_Section]]] = [("", raw, Declaration)]
     found += [
@@ -263,6 +277,8 @@ def _faults(declared: Declaration) -> list[str]:
     faults = _blame("lag: ", delay, declared.lag)
     faults += _blame("[population] ", declared.population)
     faults += _blame("[evaluation] ", declared.evaluation)
+    for text in declared.features.declare:
+        faults += _blame("[features] declare: ", read_features, text)
     for name, table in declared.tables().items():
         faults += _blame(f"[{name}] encoding: ", codecs.lookup, table.encoding)
         faults += _blame(f"[{name}] path: ", expand, table.path or "")

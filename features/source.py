@@ -22,6 +22,7 @@ from features.declaration import (
 from features.declaration import Evaluation as Evaluation
 from features.declaration import Population as Population
 from features.declaration import SourceError as SourceError
+from features.feature import Feature
 from features.files import read_file
 from features.schema import TABLES, History, check
 from features.times import SECOND, from_micros, instant
@@ -38,6 +39,7 @@ class Source:
 
     - ``reveals``: kinds of event that tell the outcome: never features
     - ``exclude``: attributes never used, they are not in the history
+    - ``declared``: features declared by hand; ``catalog``: whether the default set is used, too
     - ``timeless``: leads have an order but no times: a second apart from 2000-01-01 on, in that
       order, their outcomes half a second later
     """
@@ -48,6 +50,8 @@ class Source:
     reveals: tuple[str, ...]
     exclude: tuple[str, ...]
     timeless: bool
+    declared: tuple[Feature, ...]
+    catalog: bool
     _load: Callable[[Path | None, Progress], History]
 
     @staticmethod
@@ -67,6 +71,8 @@ class Source:
             reveals=tuple(dict.fromkeys((*words, *outcomes.reveals))),
             exclude=tuple(declared.leads.exclude),
             timeless=declared.timeless,
+            declared=declared.declared_features(),
+            catalog=declared.features.catalog,
             _load=_Loader(declared, path.parent).load,
         )
 
@@ -86,6 +92,8 @@ class Source:
         evaluation: Evaluation = _DEFAULT_FOLDS,
         reveals: Collection[str] = (),
         exclude: Collection[str] = (),
+        declared: Collection[Feature] = (),
+        catalog: bool = True,
     ) -> Source:
         """Make a source of pandas tables (see :func:`features.schema.check`), or of a history."""
         if (leads is None) == (history is None):
@@ -104,7 +112,10 @@ class Source:
             progress(1.0)
             return made
 
-        return Source(name, population, evaluation, tuple(reveals), tuple(exclude), False, load)
+        return Source(
+            name, population, evaluation, tuple(reveals), tuple(exclude), False,
+            tuple(declared), catalog, load,
+        )  # fmt: skip
 
     def load(self, quarantine: Path | None = None, progress: Progress | None = None) -> History:
         """Read every table and check it; ``progress`` is told the share done.

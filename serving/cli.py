@@ -179,6 +179,38 @@ def plan(config: Path) -> None:
 
 
 @main.command()
+@click.argument("feature", required=False)
+@_config
+@click.option(
+    "--dialect", default="duckdb", show_default=True,
+    type=click.Choice(["duckdb", "sqlite", "postgres", "spark"]), help="Whose SQL to print.",
+)  # fmt: skip
+def explain(feature: str | None, config: Path, dialect: str) -> None:
+    """Explain a feature: meaning, unit, what a missing value means, its SQL, three worked rows.
+
+    FEATURE is the name of one that training would use, such as "count(call, 7d)", or any
+    declaration, such as 'events("call").trend("7d", "30d")'. Without it, all names are listed.
+    """
+    from features.explain import explain as explained
+    from features.outcomes import at_risk
+    from features.written import read_features
+    from training.experiment import feature_set, visible_features
+
+    source = Source.from_toml(config)
+    history = load(source)
+    known = feature_set(history, source)
+    if feature is None:
+        for one in known.features:
+            console.print(f"{one.name}: {one.sentence}", markup=False)
+        return
+    named = [one for one in known.features if one.name == feature]
+    seen = visible_features(history, source.reveals)
+    spine = at_risk(history, source.population)
+    for one in named or read_features(feature):
+        click.echo(explained(one, seen, spine, dialect))
+
+
+@main.command()
 @_config
 @_runs
 @_quarantine

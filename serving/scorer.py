@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -82,7 +83,6 @@ class Facts:
 class Scorer:
     """Scores leads with one model, in any thread.
 
-    ``columns[table]`` names what each row of leads, events, changes and outcomes holds, in order;
     ``account`` tells whether the model looks at the other leads of an account.
     """
 
@@ -90,23 +90,27 @@ class Scorer:
         self.bundle = bundle
         self.features = bundle.model.features
         self.account = any(feature.scope != "lead" for feature in self.features.features)
-        self._engine = OneLead(self.features)
-        self._reads = self._engine.columns["events"]
-        # What tells the outcome is dropped by its kind, even if no feature looks at kinds.
-        self.columns = {
-            **self._engine.columns,
-            "events": tuple(dict.fromkeys((*self._reads, "kind"))),
-        }
-        self._kind = self.columns["events"].index("kind")
         self._reveals = frozenset(bundle.about.reveals)
         self._reasons = Reasons(self.features)
         self._policy = policy or Policy()
         self._tabled = _tabled(bundle)
 
+    @cached_property
+    def _engine(self) -> OneLead:
+        """Not needed for a list; refuses features that one lead's history does not hold."""
+        return OneLead(self.features)
+
+    @cached_property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """What each row of leads, events, changes and outcomes holds, in order."""
+        read = self._engine.columns
+        # What tells the outcome is dropped by its kind, even if no feature looks at kinds.
+        return {**read, "events": tuple(dict.fromkeys((*read["events"], "kind")))}
+
     def vector(self, lead_id: str, facts: Facts, as_of: int) -> Row:
         """The features of a lead at ``as_of`` (microseconds), in the order of ``features``."""
-        width = len(self._reads)
-        seen = [row[:width] for row in facts.events if row[self._kind] not in self._reveals]
+        width, kind = len(self._engine.columns["events"]), self.columns["events"].index("kind")
+        seen = [row[:width] for row in facts.events if row[kind] not in self._reveals]
         return self._engine.vector(lead_id, as_of, facts.leads, seen, facts.changes, facts.outcomes)
 
     def score(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from features import catalog
+from features.feature import Feature
 from features.language import FeatureSet
 from features.schema import History
 from features.source import Evaluation, Population
@@ -53,6 +54,10 @@ class Declared(Protocol):
     def exclude(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def timeless(self) -> bool: ...  # noqa: D102
+    @property
+    def declared(self) -> tuple[Feature, ...]: ...  # noqa: D102
+    @property
+    def catalog(self) -> bool: ...  # noqa: D102
 
 
 class Progress(Protocol):
@@ -104,18 +109,27 @@ class Plan:
 def plan(history: History, source: Declared, features: FeatureSet | None = None) -> Plan:
     """Cut time into folds without computing a feature.
 
-    Without ``features``: the catalog's default set, derived from what was known before the first
-    origin only. Raises :class:`training.timeline.TimelineError` when the history is too short.
+    Without ``features``: those that the source declares, and the catalog's, which are derived from
+    what was known before the first origin only. Raises :class:`training.timeline.TimelineError`
+    when the history is too short.
     """
     rows = labelled(history, source.population)
     folds = timeline.folds(micros(rows["as_of"]), source.population, source.evaluation)
-    chosen = features or catalog.default(
-        visible_features(history, source.reveals),
-        before=folds[0].origin,
-        exclude=source.exclude,
-        timeless=source.timeless,
-    )
+    chosen = features or feature_set(history, source, before=folds[0].origin)
     return Plan(rows, folds, chosen)
+
+
+def feature_set(history: History, source: Declared, before: int | None = None) -> FeatureSet:
+    """The features that a source declares and, unless it says no, those of the catalog.
+
+    The catalog looks at what was known before ``before`` only (microseconds; None: at all of it).
+    """
+    found = FeatureSet(source.declared)
+    if not source.catalog:
+        return found
+    seen = visible_features(history, source.reveals)
+    default = catalog.default(seen, before=before, exclude=source.exclude, timeless=source.timeless)
+    return default + (one for one in found.features if one not in default.features)
 
 
 def training_set(

@@ -10,15 +10,15 @@ WITH facts AS (
       CASE WHEN x."known_at" > x."occurred_at" THEN x."known_at" ELSE x."occurred_at" END
     ) OVER (
       PARTITION BY x."lead_id", x."kind", x."page"
-      ORDER BY x."occurred_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."event_id" ASC NULLS FIRST
-      ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+      ORDER BY x."occurred_at" DESC, x."lead_id" DESC, x."event_id" DESC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS "_until5",
     MIN(
       CASE WHEN x."known_at" > x."occurred_at" THEN x."known_at" ELSE x."occurred_at" END
     ) OVER (
       PARTITION BY x."lead_id", x."kind"
-      ORDER BY x."occurred_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."event_id" ASC NULLS FIRST
-      ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+      ORDER BY x."occurred_at" DESC, x."lead_id" DESC, x."event_id" DESC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS "_until8"
   FROM events AS x
 )
@@ -141,8 +141,8 @@ WITH facts AS (
       END
     ) OVER (
       PARTITION BY o."account_id", x."kind"
-      ORDER BY x."occurred_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."event_id" ASC NULLS FIRST
-      ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+      ORDER BY x."occurred_at" DESC, x."lead_id" DESC, x."event_id" DESC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS "_until1"
   FROM events AS x
   JOIN leads AS o
@@ -178,8 +178,8 @@ WITH facts AS (
     x."value" AS "value",
     MIN(CASE WHEN x."known_at" > x."known_at" THEN x."known_at" ELSE x."known_at" END) OVER (
       PARTITION BY x."lead_id", x."field"
-      ORDER BY x."known_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."change_id" ASC NULLS FIRST
-      ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+      ORDER BY x."known_at" DESC, x."lead_id" DESC, x."change_id" DESC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS "_until0"
   FROM changes AS x
 )

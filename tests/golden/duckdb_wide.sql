@@ -14,8 +14,8 @@ WITH part0_facts AS (
       END
     ) OVER (
       PARTITION BY x."lead_id"
-      ORDER BY x."occurred_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."event_id" ASC NULLS FIRST
-      ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+      ORDER BY x."occurred_at" DESC, x."lead_id" DESC, x."event_id" DESC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS "_until8"
   FROM events AS x
 ), part0 AS (
@@ -173,8 +173,8 @@ WITH part0_facts AS (
       END
     ) OVER (
       PARTITION BY o."account_id"
-      ORDER BY x."occurred_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."event_id" ASC NULLS FIRST
-      ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+      ORDER BY x."occurred_at" DESC, x."lead_id" DESC, x."event_id" DESC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS "_until12"
   FROM events AS x
   JOIN leads AS o
@@ -209,8 +209,8 @@ WITH part0_facts AS (
       END
     ) OVER (
       PARTITION BY x."lead_id"
-      ORDER BY x."known_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."change_id" ASC NULLS FIRST
-      ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+      ORDER BY x."known_at" DESC, x."lead_id" DESC, x."change_id" DESC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS "_until13"
   FROM changes AS x
 ), part2 AS (
@@ -232,10 +232,8 @@ WITH part0_facts AS (
     x."known_at" AS "_known",
     x."channel" AS "channel",
     x."kind" AS "kind",
-    ROW_NUMBER() OVER (
-      PARTITION BY x."lead_id"
-      ORDER BY x."occurred_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."event_id" ASC NULLS FIRST
-    ) AS "_place"
+    x."lead_id" AS "_lead",
+    x."event_id" AS "_id"
   FROM events AS x
 ), part3 AS (
   SELECT
@@ -308,9 +306,12 @@ WITH part0_facts AS (
       f."_at",
       f."channel",
       f."kind",
-      ROW_NUMBER() OVER (PARTITION BY s."_row" ORDER BY f."_place" DESC) AS "_rank",
-      LEAD(f."_at") OVER (PARTITION BY s."_row" ORDER BY f."_place" DESC) AS "_before",
-      ROW_NUMBER() OVER (PARTITION BY s."_row", f."channel" ORDER BY f."_place" DESC) AS "_same29"
+      ROW_NUMBER() OVER (PARTITION BY s."_row" ORDER BY f."_at" DESC, f."_lead" DESC, f."_id" DESC) AS "_rank",
+      LEAD(f."_at") OVER (PARTITION BY s."_row" ORDER BY f."_at" DESC, f."_lead" DESC, f."_id" DESC) AS "_before",
+      ROW_NUMBER() OVER (
+        PARTITION BY s."_row", f."channel"
+        ORDER BY f."_at" DESC, f."_lead" DESC, f."_id" DESC
+      ) AS "_same29"
     FROM spine AS s
     JOIN part3_facts AS f
       ON f."_owner" = s."lead_id" AND f."_at" < s."as_of" AND f."_known" < s."as_of"
@@ -323,10 +324,8 @@ WITH part0_facts AS (
     x."occurred_at" AS "_at",
     x."known_at" AS "_known",
     x."kind" AS "kind",
-    ROW_NUMBER() OVER (
-      PARTITION BY x."lead_id"
-      ORDER BY x."occurred_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."event_id" ASC NULLS FIRST
-    ) AS "_place"
+    x."lead_id" AS "_lead",
+    x."event_id" AS "_id"
   FROM events AS x
 ), part4 AS (
   SELECT
@@ -348,8 +347,8 @@ WITH part0_facts AS (
       s."_row",
       s."as_of",
       f."_at",
-      ROW_NUMBER() OVER (PARTITION BY s."_row" ORDER BY f."_place" DESC) AS "_rank",
-      LEAD(f."_at") OVER (PARTITION BY s."_row" ORDER BY f."_place" DESC) AS "_before"
+      ROW_NUMBER() OVER (PARTITION BY s."_row" ORDER BY f."_at" DESC, f."_lead" DESC, f."_id" DESC) AS "_rank",
+      LEAD(f."_at") OVER (PARTITION BY s."_row" ORDER BY f."_at" DESC, f."_lead" DESC, f."_id" DESC) AS "_before"
     FROM spine AS s
     JOIN part4_facts AS f
       ON f."_owner" = s."lead_id" AND f."_at" < s."as_of" AND f."_known" < s."as_of"
@@ -366,10 +365,8 @@ WITH part0_facts AS (
     x."occurred_at" AS "_at",
     x."known_at" AS "_known",
     x."kind" AS "kind",
-    ROW_NUMBER() OVER (
-      PARTITION BY x."lead_id"
-      ORDER BY x."occurred_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."event_id" ASC NULLS FIRST
-    ) AS "_place"
+    x."lead_id" AS "_lead",
+    x."event_id" AS "_id"
   FROM events AS x
 ), part5 AS (
   SELECT
@@ -385,10 +382,10 @@ WITH part0_facts AS (
       s."_row",
       s."as_of",
       f."_at",
-      ROW_NUMBER() OVER (PARTITION BY s."_row" ORDER BY f."_place" DESC) AS "_rank",
-      LEAD(f."_at") OVER (PARTITION BY s."_row" ORDER BY f."_place" DESC) AS "_before",
+      ROW_NUMBER() OVER (PARTITION BY s."_row" ORDER BY f."_at" DESC, f."_lead" DESC, f."_id" DESC) AS "_rank",
+      LEAD(f."_at") OVER (PARTITION BY s."_row" ORDER BY f."_at" DESC, f."_lead" DESC, f."_id" DESC) AS "_before",
       CASE WHEN f."kind" = 'call' THEN 1 ELSE 0 END AS "_answers30",
-      LEAD(CASE WHEN f."kind" = 'call' THEN 1 ELSE 0 END) OVER (PARTITION BY s."_row" ORDER BY f."_place" DESC) AS "_asked30"
+      LEAD(CASE WHEN f."kind" = 'call' THEN 1 ELSE 0 END) OVER (PARTITION BY s."_row" ORDER BY f."_at" DESC, f."_lead" DESC, f."_id" DESC) AS "_asked30"
     FROM spine AS s
     JOIN part5_facts AS f
       ON f."_owner" = s."lead_id" AND f."_at" < s."as_of" AND f."_known" < s."as_of"
@@ -602,8 +599,8 @@ WITH part0_facts AS (
         END
       ) OVER (
         PARTITION BY x."lead_id"
-        ORDER BY x."known_at" ASC NULLS FIRST, x."lead_id" ASC NULLS FIRST, x."change_id" ASC NULLS FIRST
-        ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+        ORDER BY x."known_at" DESC, x."lead_id" DESC, x."change_id" DESC
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
       ) AS "_until0"
     FROM changes AS x
   ), part0 AS (
