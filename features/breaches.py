@@ -50,6 +50,7 @@ _SAYS = {  # code: (problem, remedy)
     "missing-field": ("no field", "name the field that changed, or drop the row"),
     "missing-outcome": ("no outcome", "name the outcome, or drop the row: open leads have none"),
     "not-text": ("neither text, number nor time", "write it as plain text"),
+    "nul-character": ("text with a NUL character", "take the character out"),
     "not-a-number": ("not a number", "write digits and a point, such as 1234.5"),
     "not-finite": ("an infinite number", "correct it, or leave it empty"),
     "negative-value": ("below zero", "write an amount of 0 or more, or leave it empty"),
