@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from features.compile import wide
-from features.engines.tables import KEYS, Progress, Row, reads, rows_of
+from features.engines.tables import KEYS, Progress, Row, frame_of, reads, rows_of
 from features.language import FeatureSet
 from features.schema import History
 
@@ -102,10 +102,4 @@ def run(
     places = ((i, *row) for i, row in enumerate(rows_of(spine, ("lead_id", "as_of"))))
     found = reader.vectors(places, *tables)
     progress(1.0)
-    columns = {
-        name: pd.Series(
-            [row[i] for row in found], dtype="str" if feature.type == "text" else "float64"
-        )
-        for i, (name, feature) in enumerate(zip(features.names, features.features, strict=True))
-    }
-    return pd.DataFrame(columns)
+    return frame_of(features, found)

@@ -37,3 +37,15 @@ def rows_of(frame: pd.DataFrame, columns: Sequence[str]) -> list[Row]:
         for name in columns
     ]
     return list(zip(*lists, strict=True))
+
+
+def frame_of(features: FeatureSet, rows: Sequence[Row]) -> pd.DataFrame:
+    """The values of the wide statement as the columns that :func:`features.engines.compute` has."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(features)
+    named = zip(features.names, features.features, columns, strict=True)
+    return pd.DataFrame(
+        {
+            name: pd.Series(list(values), dtype="str" if feature.type == "text" else "float64")
+            for name, feature, values in named
+        }
+    )

@@ -42,7 +42,7 @@ DECLARED = FeatureSet(
         age(),
     ]
 )
-DIALECTS = ["duckdb", "sqlite"]
+DIALECTS = ["duckdb", "sqlite", "postgres"]
 PORTABLE = (
     exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.Coalesce, exp.Nullif, exp.Cast, exp.Case,
     exp.If, exp.And,

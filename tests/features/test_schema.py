@@ -506,7 +506,9 @@ def test_a_quarantine_that_would_leave_no_lead_raises(tmp_path: Path) -> None:
 
 # --- properties ----------------------------------------------------------------------------------
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8
+)
 ODD = st.sampled_from(
     ["00123", "None", "NULL", "NaN", "nan", "🙂", "a\nb", 'q"q', " ", "1e5", "\x01"]
 )
