@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from features.compile import long, wide
-from features.databases import NO_DRIVER, create_table, postgres
+from features.databases import NO_DRIVER, copy_rows, create_table, postgres
 from features.engines.tables import KEYS, TIMES, Progress, Row, frame_of, reads, rows_of
 from features.language import DeclarationError, Feature, FeatureSet
 from features.schema import History
@@ -67,9 +67,10 @@ def fill(
 ) -> None:
     """Make a table of some columns, indexed by lead; text is ordered by code point."""
     types = {name: _type(name, frame[name]) for name in columns}
-    create_table(con, (schema, table), types, rows_of(frame, columns), text='text COLLATE "C"')
+    name = sql.Identifier(schema, table)
+    create_table(con, name, types, text='text COLLATE "C"')
+    copy_rows(con, name, list(types.values()), rows_of(frame, columns))
     if len(frame) > _FEW:
-        name = sql.Identifier(schema, table)
         con.execute(sql.SQL("CREATE INDEX ON {} (lead_id)").format(name))
         con.execute(sql.SQL("ANALYZE {}").format(name))
 
