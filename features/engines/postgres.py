@@ -177,7 +177,7 @@ def _cut(features: FeatureSet, table: str, columns: Sequence[str], schema: str) 
     if table == "leads" and account:
         own += f" OR account_id = (SELECT account_id FROM {place} WHERE {own})"
     elif table in account:
-        own = "lead_id = ANY(ARRAY(SELECT lead_id FROM leads UNION SELECT $1::text))"
+        own = "lead_id = ANY(ARRAY(SELECT lead_id FROM leads) || $1::text)"
     return f"{table} AS (SELECT {', '.join(chosen)} FROM {place} WHERE {own})"
 
 
