@@ -7,6 +7,7 @@ import sys
 
 COMMANDS = (
     ["benchmarks.features"],
+    ["benchmarks.online"],
     ["benchmarks.serving", "--quick"],
     ["benchmarks.quality"],
 )

@@ -10,6 +10,11 @@ _SHOWN, _WIDTH = 5, 60
 
 _SAYS = {  # code: (problem, remedy)
     "missing-file": ("there is no such file", "correct the path"),
+    "missing-driver": ("what reads this address is not installed", "then load again"),
+    "unreadable-table": (
+        "the table cannot be read",
+        "correct the address, the table or the query",
+    ),
     "broken-file": ("the file cannot be read", "write the file again, whole"),
     "wrong-encoding": (
         "the file is not in the declared encoding",
@@ -28,7 +33,7 @@ _SAYS = {  # code: (problem, remedy)
     "missing-id": ("no id", "give every row its id"),
     "id-not-text": (
         "not text: leading zeros of ids are lost when they are read as numbers",
-        "read the column as text, dtype=str",
+        "read the column as text, dtype=str (of a database: CAST(... AS TEXT))",
     ),
     "missing-time": ("no time", "write the time, or drop the row"),
     "unparsable-time": (
@@ -50,6 +55,7 @@ _SAYS = {  # code: (problem, remedy)
     "missing-field": ("no field", "name the field that changed, or drop the row"),
     "missing-outcome": ("no outcome", "name the outcome, or drop the row: open leads have none"),
     "not-text": ("neither text, number nor time", "write it as plain text"),
+    "nul-character": ("text with a NUL character", "take the character out"),
     "not-a-number": ("not a number", "write digits and a point, such as 1234.5"),
     "not-finite": ("an infinite number", "correct it, or leave it empty"),
     "negative-value": ("below zero", "write an amount of 0 or more, or leave it empty"),

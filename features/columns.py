@@ -62,7 +62,10 @@ def is_text(column: pd.Series) -> bool:
 
 
 def read_text(column: pd.Series, strict: bool = False) -> Read:
-    """Text, where the empty string is missing; ``strict``, as ids are: only text is text."""
+    """Text, where the empty string is missing; ``strict``, as ids are: only text is text.
+
+    PostgreSQL cannot hold the character NUL, so no text may: engines and stores are to agree.
+    """
     if column.dtype == object:
         texts = [_written(value, strict) for value in column.array]
         text = pd.Series(texts, dtype="str")
@@ -71,7 +74,9 @@ def read_text(column: pd.Series, strict: bool = False) -> Read:
     else:
         text = column.astype("str")
     wrong = (text.isna() & column.notna()).to_numpy()
-    return text.mask(text == ""), {"id-not-text" if strict else "not-text": wrong}
+    nul = text.str.contains("\0", regex=False, na=False).to_numpy(dtype=bool)
+    faults = {"id-not-text" if strict else "not-text": wrong, "nul-character": nul}
+    return text.mask(text == ""), faults
 
 
 def _written(value: Any, strict: bool) -> str | None:

@@ -17,12 +17,15 @@ from typing import Any, Literal
 import msgspec
 
 from features.breaches import nearest
+from features.databases import is_database
 from features.feature import Feature
+from features.files import Place
 from features.schema import delay
 from features.times import duration, instant
 from features.written import read_features
 
 Extra = dict[str, str] | list[str] | None
+_PASSWORD = re.compile(r"://[^/@]*:[^@$]+@|password=[^$]")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -61,12 +64,18 @@ class _Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class _Table(_Section):
-    """Where a table is; then for each column of the contract, the column of the file."""
+    """Where a table is; then for each column of the contract, the column of the source."""
 
     path: str | None = None
     encoding: str = "utf-8"
     separator: str = ","
+    table: str | None = None
+    query: str | None = None
     lead_id: str | None = None
+
+    def place(self) -> Place:
+        """Where it is, by the environment; raises :class:`SourceError` for what that lacks."""
+        return Place(expand(self.path or ""), self.encoding, self.separator, self.table, self.query)
 
 
 class _Described(_Table):
@@ -281,7 +290,7 @@ def _faults(declared: Declaration) -> list[str]:
         faults += _blame("[features] declare: ", read_features, text)
     for name, table in declared.tables().items():
         faults += _blame(f"[{name}] encoding: ", codecs.lookup, table.encoding)
-        faults += _blame(f"[{name}] path: ", expand, table.path or "")
+        faults += _blame(f"[{name}] path: ", _check_place, table)
     if declared.timezone not in zoneinfo.available_timezones():
         faults.append(f"timezone: {declared.timezone!r} is unknown: write one as Europe/Berlin")
     faults += _misplaced(declared)
@@ -294,6 +303,18 @@ def _blame(where: str, run: Callable[..., object], *arguments: object) -> list[s
     except (ValueError, LookupError) as error:
         return [f"{where}{error}"]
     return []
+
+
+def _check_place(section: _Table) -> None:
+    if _PASSWORD.search(section.path or ""):
+        raise ValueError("a password: write ${PGURL}, and set PGURL in the environment")
+    place = section.place()
+    told = [one for one in (place.table, place.query) if one is not None]
+    if is_database(place.path):
+        if len(told) != 1:
+            raise ValueError("a database: write table or query beside it, and only one")
+    elif told:
+        raise ValueError("table and query are for sqlite:/// and postgresql://: leave them out")
 
 
 def _misplaced(declared: Declaration) -> list[str]:

@@ -16,14 +16,13 @@ from features.declaration import (
     Events,
     Leads,
     Outcomes,
-    expand,
     read_declaration,
 )
 from features.declaration import Evaluation as Evaluation
 from features.declaration import Population as Population
 from features.declaration import SourceError as SourceError
 from features.feature import Feature
-from features.files import read_file
+from features.files import Place, read_table
 from features.schema import TABLES, History, check
 from features.times import SECOND, from_micros, instant
 
@@ -164,19 +163,18 @@ class _Loader:
     def _read(self, progress: Progress) -> dict[str, pd.DataFrame]:
         """The raw table of each section; those that share a file share the table."""
         tables = self._declared.tables()
-        files: dict[tuple[str, str, str], pd.DataFrame] = {}
+        places = {name: table.place() for name, table in tables.items() if table.path is not None}
+        files: dict[Place, pd.DataFrame] = {}
         raw: dict[str, pd.DataFrame] = {}
-        for done, (name, table) in enumerate(tables.items()):
-            key = (table.path or "", table.encoding, table.separator)
-            if table.path is not None and key not in files:
-                path = self._directory / expand(table.path)
+        for done, (name, place) in enumerate(places.items()):
+            if place not in files:
                 try:
-                    files[key] = read_file(path, name, table.encoding, table.separator)
+                    files[place] = read_table(place, name, self._directory)
                 except ContractError as error:
                     self._breaches += error.breaches
-            if key in files:
-                raw[name] = files[key]
-            progress(0.5 * (done + 1) / len(tables))
+            if place in files:
+                raw[name] = files[place]
+            progress(0.5 * (done + 1) / len(places))
         self._stop()
         for name, table in tables.items():
             if table.path is None:

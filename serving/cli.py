@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from features import simulate as simulator
+from features.databases import shown
+from features.files import write_table
 from features.outcomes import observed_until
 from features.schema import History
 from features.source import Source
@@ -300,20 +302,18 @@ def _registry(mlruns: Path, model: str | None) -> tuple[Any, str]:
 @_quarantine
 @click.option("--as-of", help="Score as of this time (ISO 8601); default: the end of the history.")
 @click.option(
-    "--out", default=Path("worklist.csv"), show_default=True, type=click.Path(path_type=Path),
-    help="Work list to write: .csv or .parquet.",
+    "--out", default="worklist.csv", show_default=True,
+    help="Work list to write: .csv, .parquet, sqlite:///FILE?table=NAME or postgresql://...",
 )  # fmt: skip
-def score(
-    config: Path, bundle: Path, quarantine: Path | None, as_of: str | None, out: Path
-) -> None:
+def score(config: Path, bundle: Path, quarantine: Path | None, as_of: str | None, out: str) -> None:
     """Score every open lead of a source into a ranked work list with grades, routes and reasons."""
     source = Source.from_toml(config)
     ranked = worklist(load(source, quarantine), bundle, as_of, [out])
     show(ranked)
 
 
-def worklist(history: History, bundle: Path, as_of: str | None, out: list[Path]) -> pd.DataFrame:
-    """Score, write every file of ``out`` and say where."""
+def worklist(history: History, bundle: Path, as_of: str | None, out: list[str]) -> pd.DataFrame:
+    """Score, write to every file and database of ``out`` and say where."""
     from serving.scorer import score_table
     from training.bundle import load as load_bundle
 
@@ -323,12 +323,8 @@ def worklist(history: History, bundle: Path, as_of: str | None, out: list[Path])
             load_bundle(bundle), history, moment, progress=lambda s: say("score open leads", s)
         )
     for path in out:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".parquet":
-            ranked.to_parquet(path, index=False)
-        else:
-            ranked.to_csv(path, index=False)
-    where = " and ".join(str(path) for path in out)
+        write_table(ranked, path)
+    where = " and ".join(map(shown, out))
     console.print(f"  {len(ranked):,} open leads as of {iso(moment)}, ranked, in {where}")
     return ranked
 

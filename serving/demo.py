@@ -39,7 +39,7 @@ def run(directory: Path, mlruns: Path) -> None:
     champion = directory / "champion"
     cli.promote_model(mlruns, source.name, "challenger", champion)
     say("5 of 6  Score today's open leads", align="left")
-    lists = [directory / "worklist.csv", directory / "worklist.parquet"]
+    lists = [str(directory / f"worklist.{kind}") for kind in ("csv", "parquet")]
     ranked = cli.worklist(history, champion, None, lists)
     cli.show(ranked)
     say("6 of 6  Score the first of them over HTTP", align="left")

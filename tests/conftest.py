@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,15 @@ def data() -> Path:
     if not found.is_dir():
         pytest.skip("no real data here: set LEADCAST_DATA to the directory that holds bpic2012/")
     return found
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of an empty PostgreSQL server; tests that need it are skipped where none can be."""
+    from tests.postgres import missing, server
+
+    lacking = missing()
+    if lacking is not None:
+        pytest.skip(lacking)
+    with server() as url:
+        yield url

@@ -17,7 +17,7 @@ LEADS = ["1", "10", "2", "00123", "None", "é"]
 KINDS = ["call", "page visit", "a'b", 'c"d', "é🙂", "None", "00123", "back\\slash", "%s ?"]
 IDS = ["2", "10", "é", "Z", "a", "🙂", "\uffff", "01", "1", " ", "00", "B"]
 TEXTS = st.sampled_from(
-    [None, None, "x", "X", " ", "NaN", "ß🙂", "o'k", "01", "\\n", "a\x00b", "\uffff", "null"]
+    [None, None, "x", "X", " ", "NaN", "ß🙂", "o'k", "01", "\\n", "a\x01b", "\uffff", "null"]
 )
 NUMBERS = st.one_of(st.none(), st.floats(0, 1e9), st.integers(0, 5).map(float))
 SCORES = st.sampled_from([None, -3.0, -0.5, 0.0, 2.0])

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from features.compile import long, wide
-from features.engines.tables import KEYS, Progress, Row, reads, rows_of
-from features.language import DeclarationError, FeatureSet
+from features.engines.tables import KEYS, Progress, Row, frame_of, one_lead_only, reads, rows_of
+from features.language import FeatureSet
 from features.schema import History
 
 _FEW = 5_000
@@ -85,16 +85,12 @@ class OneLead:
 
     ``columns[table]`` names what each row of leads, events, changes and outcomes holds, in order;
     times are integer microseconds, numbers float, text str, missing None. Raises
-    :class:`DeclarationError` for features of a segment: one lead's history does not hold them.
+    :class:`features.language.DeclarationError` for features of a segment: one lead's history does
+    not hold them.
     """
 
     def __init__(self, features: FeatureSet) -> None:
-        segments = [feature.name for feature in features.features if feature.segment]
-        if segments:
-            raise DeclarationError(
-                f"{', '.join(segments)}: needs the history of all leads, so it cannot be computed "
-                "for one: score in batch (leadcast score), or train without it"
-            )
+        one_lead_only(features)
         self._statements = _Statements(features)
         self.columns = self._statements.columns
 
@@ -146,10 +142,4 @@ def run(
     places = [(i, *row) for i, row in enumerate(rows_of(spine, ("lead_id", "as_of")))]
     found = statements.run(places, tables, indexed=True)
     progress(1.0)
-    columns = {
-        name: pd.Series(
-            [row[i] for row in found], dtype="str" if feature.type == "text" else "float64"
-        )
-        for i, (name, feature) in enumerate(zip(features.names, features.features, strict=True))
-    }
-    return pd.DataFrame(columns)
+    return frame_of(features, found)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from features.language import FeatureSet
+from features.language import DeclarationError, FeatureSet
 from features.times import micros
 
 Progress = Callable[[float], None]
@@ -20,6 +20,16 @@ KEYS = {
     "outcomes": ("lead_id", "outcome", "occurred_at", "known_at"),
 }
 TIMES = ("created_at", "occurred_at", "known_at", "as_of")
+
+
+def one_lead_only(features: FeatureSet) -> None:
+    """Raise :class:`DeclarationError` for features that one lead's history does not hold."""
+    segments = [feature.name for feature in features.features if feature.segment]
+    if segments:
+        raise DeclarationError(
+            f"{', '.join(segments)}: needs the history of all leads, so it cannot be computed for "
+            "one: score in batch (leadcast score), or train without it"
+        )
 
 
 def reads(features: FeatureSet, table: str) -> tuple[str, ...]:
@@ -37,3 +47,15 @@ def rows_of(frame: pd.DataFrame, columns: Sequence[str]) -> list[Row]:
         for name in columns
     ]
     return list(zip(*lists, strict=True))
+
+
+def frame_of(features: FeatureSet, rows: Sequence[Row]) -> pd.DataFrame:
+    """The values of the wide statement as the columns that :func:`features.engines.compute` has."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(features)
+    named = zip(features.names, features.features, columns, strict=True)
+    return pd.DataFrame(
+        {
+            name: pd.Series(list(values), dtype="str" if feature.type == "text" else "float64")
+            for name, feature, values in named
+        }
+    )

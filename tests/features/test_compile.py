@@ -77,7 +77,7 @@ DECLARED = FeatureSet(
         open_leads(by=changes("owner").latest()),
     ]
 )
-DIALECTS = ["duckdb", "sqlite"]
+DIALECTS = ["duckdb", "sqlite", "postgres"]
 PORTABLE = (
     exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.Coalesce, exp.Nullif, exp.Cast, exp.Case,
     exp.If, exp.And, exp.Or, exp.Ln, exp.Pow, exp.StddevSamp, exp.RowNumber, exp.Lead,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from serving.cli import main
+from features import databases
+from features.schema import History
+from serving.cli import main, worklist
 from tests.conftest import ROOT
 
 
@@ -67,3 +70,23 @@ def test_without_a_model_there_is_a_remedy(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["serve", "--bundle", str(tmp_path / "none")])
     assert done.exit_code == 1
     assert "leadcast promote" in done.output
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_work_list_goes_into_a_database(
+    kind: str,
+    history: History,
+    directory: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url = f"sqlite:///{tmp_path}/crm.db"
+    if kind == "postgres":
+        url = request.getfixturevalue("postgres")
+    ranked = worklist(history, directory, None, [url, str(tmp_path / "worklist.csv")])
+    assert len(ranked) > 0
+    found = databases.read_table(url, "worklist")
+    pd.testing.assert_frame_equal(found, ranked, check_dtype=False)
+    assert len(pd.read_csv(tmp_path / "worklist.csv")) == len(ranked)
+    assert databases.shown(url) in capsys.readouterr().out.replace("\n", "")
