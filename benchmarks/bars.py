@@ -7,6 +7,8 @@ import sys
 
 COMMANDS = (
     ["benchmarks.features"],
+    ["benchmarks.peers", "--quick"],
+    ["benchmarks.out_of_core", "--quick"],
     ["benchmarks.serving", "--quick"],
     ["benchmarks.quality"],
 )

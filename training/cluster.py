@@ -71,6 +71,10 @@ class _OnDask:
             for worker, part in zip(self._workers, self._ranges, strict=True)
         ]
 
+        for worker, share in zip(self._workers, self._shares, strict=True):
+            if (error := share.exception()) is not None:
+                raise ValueError(f"worker {worker} could not read its rows: {error}") from error
+
     def grow(self, chosen: Bools, rounds: int, threads: int = 0) -> lgb.Booster:
         """A booster of the rows chosen by a mask (n,), on every worker's own threads."""
         del threads

@@ -132,7 +132,7 @@ class StoredSet(_Labelled):
         if found != features.names:
             raise ValueError(f"{path.name} does not hold these features: build the set again")
         rows = pd.read_parquet(path, columns=list(_ROWS))
-        return StoredSet(path, rows, features, np.arange(len(rows)))
+        return StoredSet(path.resolve(), rows, features, np.arange(len(rows)))
 
     @property
     def columns(self) -> pd.DataFrame:
