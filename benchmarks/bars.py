@@ -8,7 +8,7 @@ import sys
 COMMANDS = (
     ["benchmarks.features"],
     ["benchmarks.peers", "--quick"],
-    ["benchmarks.out_of_core", "--quick"],
+    ["benchmarks.out_of_core"],
     ["benchmarks.serving", "--quick"],
     ["benchmarks.quality"],
 )

@@ -1,6 +1,6 @@
 """Train on a training set whose float64 matrix would not fit: peak memory over the matrix's size.
 
-    python -m benchmarks.out_of_core [--quick]
+    python -m benchmarks.out_of_core
 
 The rows of a simulated funnel, written again and again under other lead ids until there are enough
 of them. A child process opens the file and trains both heads on it; its peak memory counts.
@@ -31,17 +31,17 @@ from features.times import DAY
 from training.dataset import BLOCK, StoredSet, labelled, store
 from training.model import Recipe, train
 
-LEADS, ROUNDS = 4_000, 64
+LEADS, COPIES, ROUNDS = 4_000, 120, 16
 
 
-def written(directory: Path, copies: int) -> Path:
+def written(directory: Path, copies: int = COPIES) -> Path:
     """The training set file, and beside it its features as JSON."""
     history = simulate(leads=LEADS).history
     rows = labelled(history, Population("weekly", None, 28 * DAY, 0, "won"))
     features = catalog.default(history)
     once = pq.read_table(store(rows, features, history, directory).path)
     path = directory / "many.parquet"
-    with pq.ParquetWriter(path, once.schema) as writer:
+    with pq.ParquetWriter(path, once.schema, write_statistics=False) as writer:
         for copy in range(copies):
             field = once.schema.field("lead_id")
             prefix, between = (pa.scalar(text, field.type) for text in (str(copy), "-"))
@@ -71,16 +71,14 @@ def child(path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="half of the rows")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     said = parser.parse_args()
     if said.child is not None:
         child(said.child)
         return
     with TemporaryDirectory() as name:
-        path = written(Path(name), 60 if said.quick else 120)
+        path = written(Path(name))
         size = path.stat().st_size
-        pa.default_memory_pool().release_unused()
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.out_of_core", "--child", str(path)],
             cwd=ROOT, capture_output=True, text=True, check=True,

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,10 +29,10 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 
-BLOCK = 32_768
+BLOCK = 8_192
 """Rows that are read, encoded and scored together; a row group of a training set on disk."""
 
-BUILD_ROWS = 8 * BLOCK
+BUILD_ROWS = 32 * BLOCK
 """Rows whose features are computed together when the training set goes to disk."""
 
 
@@ -142,12 +143,10 @@ class StoredSet(_Labelled):
     def read(self, first: int, last: int) -> pd.DataFrame:
         """The columns of the rows ``first <= row < last``; one row group at a time is in memory."""
         places, names = self.places[first:last], list(self.features.names)
-        with pq.ParquetFile(self.path) as file:
+        with pq.ParquetFile(self.path, metadata=_metadata(self.path)) as file:
             if not len(places):
                 return file.schema_arrow.empty_table().select(names).to_pandas()
-            meta = file.metadata
-            sizes = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
-            starts = np.concatenate([[0], np.cumsum(sizes)])
+            starts = _starts(self.path)
             parts = []
             for group in np.unique(np.searchsorted(starts, places, side="right") - 1).tolist():
                 inside = places[(places >= starts[group]) & (places < starts[group + 1])]
@@ -189,6 +188,18 @@ def blocks(data: Training) -> Iterator[pd.DataFrame]:
 _ROWS = ("lead_id", "as_of", "converted", "value")
 
 
+@lru_cache(maxsize=4)
+def _metadata(path: Path) -> pq.FileMetaData:
+    return pq.read_metadata(path)  # long to read where there are many row groups
+
+
+@lru_cache(maxsize=4)
+def _starts(path: Path) -> Ints:
+    meta = _metadata(path)
+    sizes = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
 class _Digest:
     """Grows with the columns, block by block."""
 
@@ -222,7 +233,7 @@ def _write(
             total.add(columns)
             table = _table(rows.iloc[first : first + len(columns)], columns)
             first += len(columns)
-            writer = writer or pq.ParquetWriter(partial, table.schema)
+            writer = writer or pq.ParquetWriter(partial, table.schema, write_statistics=False)
             writer.write_table(table, row_group_size=BLOCK)
         if writer is not None:
             writer.close()
