@@ -8,6 +8,8 @@ import sys
 COMMANDS = (
     ["benchmarks.features"],
     ["benchmarks.online"],
+    ["benchmarks.peers", "--quick"],
+    ["benchmarks.out_of_core"],
     ["benchmarks.serving", "--quick"],
     ["benchmarks.quality"],
 )

@@ -217,16 +217,45 @@ def explain(feature: str | None, config: Path, dialect: str) -> None:
 @_runs
 @_quarantine
 @click.option("--html", type=click.Path(path_type=Path), help="Also write the report as HTML here.")
-def train(config: Path, mlruns: Path, quarantine: Path | None, html: Path | None) -> None:
+@click.option(
+    "--disk", type=click.Path(file_okay=False, path_type=Path), metavar="DIRECTORY",
+    help="Keep the training set in a Parquet file there and read it in blocks: for more rows than "
+    "memory holds. The model is the same; training takes longer.",
+)  # fmt: skip
+@click.option(
+    "--dask", metavar="tcp://HOST:PORT",
+    help="Grow the trees on the workers of this Dask scheduler; needs the extra [dask]. With "
+    "--disk, each worker reads its share from DIRECTORY, which all must see.",
+)  # fmt: skip
+def train(
+    config: Path,
+    mlruns: Path,
+    quarantine: Path | None,
+    html: Path | None,
+    disk: Path | None,
+    dask: str | None,
+) -> None:
     """Train both heads, print the honest report, log the run and register the challenger.
 
     Each fold trains on labels that were complete at its origin and is judged on what came after.
     The figures of a random split stand beside it: the difference is what they flatter.
+
+    \b
+    Where the training set outgrows this machine:
+      leadcast train --config ... --disk sets                   more rows than memory
+      leadcast train --config ... --dask tcp://10.0.0.5:8786    more rows than one machine
     """
-    train_source(config, mlruns, quarantine, html)
+    train_source(config, mlruns, quarantine, html, disk, dask)
 
 
-def train_source(config: Path, mlruns: Path, quarantine: Path | None, html: Path | None) -> None:
+def train_source(
+    config: Path,
+    mlruns: Path,
+    quarantine: Path | None,
+    html: Path | None,
+    disk: Path | None = None,
+    dask: str | None = None,
+) -> None:
     """Load, run the experiment, print and log."""
     from training import experiment, report
     from training.registry import Registry
@@ -235,8 +264,10 @@ def train_source(config: Path, mlruns: Path, quarantine: Path | None, html: Path
     history = load(source, quarantine)
     truth = config.parent / "truth"
     ceiling = simulator.Truth.from_parquet(truth).at if truth.is_dir() else None
-    with steps() as say:
-        result = experiment.run(history, source, ceiling=ceiling, progress=say)
+    with _grower(dask) as grower, steps() as say:
+        result = experiment.run(
+            history, source, ceiling=ceiling, progress=say, directory=disk, grower=grower
+        )
         say("log to MLflow", 0.0)
         entry = Registry(mlruns).log(result, config.read_text(encoding="utf-8"))
     console.print(report.text(result.report), markup=False)
@@ -248,6 +279,22 @@ def train_source(config: Path, mlruns: Path, quarantine: Path | None, html: Path
         f"Registered {entry.model} version {entry.version} as challenger in {mlruns}/ "
         f"(run {entry.run_id})."
     )
+
+
+@contextmanager
+def _grower(dask: str | None) -> Iterator[Any]:
+    """Where trees grow: here, or on the cluster of a Dask scheduler, while the context is open."""
+    from training.grow import here
+
+    if dask is None:
+        yield here
+        return
+    try:
+        from training.cluster import connected
+    except ImportError as error:
+        raise ValueError(f"--dask needs the extra [dask]: {error}") from error
+    with connected(dask) as grower:
+        yield grower
 
 
 @main.command()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import msgspec
@@ -29,14 +30,19 @@ class Encoder(msgspec.Struct, frozen=True, dict=True):
     vocabulary: dict[str, tuple[str, ...]]
 
     @staticmethod
-    def fit(features: FeatureSet, columns: pd.DataFrame) -> Encoder:
-        """Number each text column's values, the most frequent first, equals by their text."""
+    def fit(features: FeatureSet, blocks: Iterable[pd.DataFrame]) -> Encoder:
+        """Number each text column's values, the most frequent first, equals by their text.
+
+        The rows come in blocks of columns; how they are cut does not matter.
+        """
+        counts = {f.name: Counter[str]() for f in features.features if f.type == "text"}
+        for columns in blocks:
+            for name, counted in counts.items():
+                counted.update({str(k): int(n) for k, n in columns[name].value_counts().items()})
         vocabulary = {}
-        for feature in features.features:
-            if feature.type == "text":
-                counts = columns[feature.name].value_counts()
-                ordered = sorted(counts.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
-                vocabulary[feature.name] = tuple(str(text) for text, _ in ordered[:MOST_VALUES])
+        for name, counted in counts.items():
+            ordered = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
+            vocabulary[name] = tuple(text for text, _ in ordered[:MOST_VALUES])
         return Encoder(features.names, vocabulary)
 
     @property

@@ -19,8 +19,9 @@ from features.source import Evaluation, Population
 from features.times import DAY, duration_text, iso, micros
 from training import bundle, timeline
 from training.baselines import BaseRate, Contender, NaiveBayes, Scorecard
-from training.dataset import TrainingSet, build, labelled
+from training.dataset import Training, blocks, build, labelled, store
 from training.evaluate import Outcomes, Predictions, evaluate, measure
+from training.grow import Grower, here
 from training.model import LeadModel, Recipe, lead_weights, train
 from training.report import Report, TopFeature
 
@@ -30,6 +31,7 @@ Ceiling = Callable[[pd.DataFrame], pd.DataFrame]
 
 MAIN = "leadcast"
 CAPACITY = 0.2
+CONTENDER_ROWS = 400_000
 _RANDOM_ROWS = 40_000
 _REFERENCE_ROWS = 20_000
 _CONTENDERS: dict[str, Contender] = {
@@ -72,7 +74,7 @@ class Result:
 
     report: Report
     model: LeadModel
-    data: TrainingSet
+    data: Training
     origin: bundle.Origin
     test: Outcomes
     said: Sequence[Predictions]
@@ -80,7 +82,7 @@ class Result:
     def write_bundle(self, directory: Path) -> bundle.Bundle:
         """Write the final model; its reference population is the latest labelled rows."""
         latest = np.sort(np.argsort(self.data.as_of, kind="stable")[-_REFERENCE_ROWS:])
-        matrix = self.model.encoder.matrix(self.data.columns.iloc[latest])
+        matrix = self.model.encoder.matrix(self.data.take(latest).columns)
         return bundle.write(self.model, self.origin, matrix, directory)
 
 
@@ -133,12 +135,23 @@ def feature_set(history: History, source: Declared, before: int | None = None) -
 
 
 def training_set(
-    history: History, source: Declared, planned: Plan, progress: Progress | None = None
-) -> TrainingSet:
-    """The planned rows with their features; events that tell the outcome are never read."""
+    history: History,
+    source: Declared,
+    planned: Plan,
+    progress: Progress | None = None,
+    directory: Path | None = None,
+) -> Training:
+    """The planned rows with their features; events that tell the outcome are never read.
+
+    With a ``directory``, the features are written there a block at a time and stay there.
+    """
     say = progress or _silent
     seen = visible_features(history, source.reveals)
     step = f"{len(planned.features)} features of {len(planned.rows):,} rows"
+    if directory is not None:
+        return store(
+            planned.rows, planned.features, seen, directory, lambda share: say(step, share)
+        )
     return build(planned.rows, planned.features, seen, lambda share: say(step, share))
 
 
@@ -150,25 +163,31 @@ def run(
     recipe: Recipe | None = None,
     ceiling: Ceiling | None = None,
     progress: Progress | None = None,
+    directory: Path | None = None,
+    grower: Grower = here,
 ) -> Result:
     """Train, judge out of time, and train again on every row for service.
 
     Each fold trains on labels complete at its origin and is judged on the rows after it; the
-    report pools the folds. ``ceiling`` adds what the truth itself would score. Raises
+    report pools the folds. ``ceiling`` adds what the truth itself would score. ``directory`` keeps
+    a training set that outgrows memory; ``grower`` is where trees grow. Raises
     :class:`training.timeline.TimelineError` when the history is too short.
     """
     say = progress or _silent
     planned = plan(history, source, features)
     folds = planned.folds
-    data = training_set(history, source, planned, say)
-    judged = [_judge(data, fold, recipe, say, i, len(folds)) for i, fold in enumerate(folds)]
+    data = training_set(history, source, planned, say, directory)
+    judged = [
+        _judge(data, fold, recipe, grower, say, f"fold {i} of {len(folds)}")
+        for i, fold in enumerate(folds, start=1)
+    ]
     rows = np.concatenate([rows for rows, _ in judged])
     said = [_joined([made[i] for _, made in judged]) for i in range(len(judged[0][1]))]
     test = _outcomes(data.take(rows))
     say("random split, for comparison", 0.0)
-    flattering = _random_split(data, recipe)
+    flattering = _random_split(data, recipe, grower)
     say("final model", 0.0)
-    model = train(data, recipe, lambda step: say(f"final model: {step}", 0.5))
+    model = train(data, recipe, lambda step: say(f"final model: {step}", 0.5), grower)
     say("report", 0.0)
     report = Report(
         title=f"Leadcast on {source.name}",
@@ -200,29 +219,37 @@ def _silent(step: str, share: float) -> None:
 
 
 def _judge(
-    data: TrainingSet,
+    data: Training,
     fold: timeline.Fold,
     recipe: Recipe | None,
+    grower: Grower,
     say: Progress,
-    number: int,
-    count: int,
+    step: str,
 ) -> tuple[npt.NDArray[np.int64], list[Predictions]]:
-    step = f"fold {number + 1} of {count}"
     say(step, 0.0)
     rows = np.flatnonzero(fold.test(data.as_of))
     teach, test = data.where(fold.train(data.as_of)), data.where(fold.test(data.as_of))
-    model = train(teach, recipe, lambda part: say(f"{step}: {part}", 0.3))
-    said = model.predict(model.encoder.matrix(test.columns))
+    model = train(teach, recipe, lambda part: say(f"{step}: {part}", 0.3), grower)
+    said = model.predict_set(test)
     made = [
         Predictions(MAIN, said.probability, said.expected_value, said.value_low, said.value_high)
     ]
+    some = _some_leads(teach)
     for name, contender in _CONTENDERS.items():
         say(f"{step}: {name}", 0.8)
-        weight = np.ones(len(teach)) if name == "base rate" else lead_weights(teach.lead_number)
-        fitted = contender.fit(teach.columns, teach.converted, weight)
-        made.append(Predictions(name, fitted.probability(test.columns)))
+        weight = np.ones(len(some)) if name == "base rate" else lead_weights(some.lead_number)
+        fitted = contender.fit(some.columns, some.converted, weight)
+        chance = [fitted.probability(columns) for columns in blocks(test)]
+        made.append(Predictions(name, np.concatenate(chance)))
     say(step, 1.0)
     return rows, made
+
+
+def _some_leads(teach: Training) -> Training:
+    """What contenders learn from: they hold it whole in memory, and more would change little."""
+    leads = int(teach.lead_number.max()) + 1
+    drawn = np.random.default_rng(0).random(leads) <= CONTENDER_ROWS / len(teach)
+    return teach if drawn.all() else teach.where(drawn[teach.lead_number])
 
 
 def _joined(parts: Sequence[Predictions]) -> Predictions:
@@ -237,12 +264,12 @@ def _joined(parts: Sequence[Predictions]) -> Predictions:
     )
 
 
-def _outcomes(data: TrainingSet) -> Outcomes:
+def _outcomes(data: Training) -> Outcomes:
     has_values = bool(np.nan_to_num(data.value).any())
     return Outcomes(data.lead_id, data.as_of, data.converted, data.value if has_values else None)
 
 
-def _random_split(data: TrainingSet, recipe: Recipe | None) -> dict[str, float | None]:
+def _random_split(data: Training, recipe: Recipe | None, grower: Grower) -> dict[str, float | None]:
     """What a random split of rows would have claimed for the same recipe: the usual error."""
     draw = np.random.default_rng(0).permutation(len(data))[:_RANDOM_ROWS]
     cut = int(0.75 * len(draw))
@@ -250,8 +277,8 @@ def _random_split(data: TrainingSet, recipe: Recipe | None) -> dict[str, float |
     taught, judged = data.where(teach), data.where(test)
     if taught.converted.all() or not taught.converted.any():
         return {}
-    model = train(taught, recipe)
-    said = model.predict(model.encoder.matrix(judged.columns))
+    model = train(taught, recipe, grower=grower)
+    said = model.predict_set(judged)
     made = Predictions("random split", said.probability, said.expected_value)
     return measure(_outcomes(judged), made, CAPACITY)
 
@@ -270,7 +297,7 @@ def _target(source: Declared) -> str:
     return f"{source.population.target} within {days}"
 
 
-def _facts(data: TrainingSet, model: LeadModel) -> dict[str, str | int | float]:
+def _facts(data: Training, model: LeadModel) -> dict[str, str | int | float]:
     return {
         "rows": len(data),
         "leads": int(data.lead_number.max()) + 1,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +12,9 @@ import numpy.typing as npt
 
 from features.language import FeatureSet
 from training.calibrate import Calibration, choose
-from training.dataset import TrainingSet
+from training.dataset import Training, blocks
 from training.encode import Encoder
+from training.grow import Encoded, Grower, here, out_of_fold
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -25,6 +24,10 @@ Progress = Callable[[str], None]
 FOLDS = 4
 CROSS_ROWS = 80_000
 """Rows that rounds and calibration are chosen on; more would cost time and change little."""
+
+ROW_WISE_ROWS = 500_000
+"""Beyond so many rows, a histogram is filled by column: by row is faster, and holds the binned rows
+a second time, in two bytes a value."""
 
 LEAST_DEALS = 50
 """Fewer won deals of known value than this: no value head, only their mean."""
@@ -40,7 +43,6 @@ _SHARED: Mapping[str, Any] = {
     "max_bin": 127,
     "verbosity": -1,
     "deterministic": True,
-    "force_row_wise": True,
     "seed": 17,
 }
 
@@ -61,7 +63,8 @@ class Recipe:
         """LightGBM's parameters for a head grown on ``rows`` rows."""
         leaf = int(np.clip(self.leaf_share * rows, 20, 400))
         own = {"objective": objective, "num_leaves": self.leaves, "min_data_in_leaf": leaf}
-        return {**_SHARED, **own, **self.extra}
+        by = "force_row_wise" if rows <= ROW_WISE_ROWS else "force_col_wise"
+        return {**_SHARED, by: True, **own, **self.extra}
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +133,15 @@ class LeadModel:
             probability, median * head.smearing, median * head.low, median * head.high
         )
 
+    def predict_set(self, data: Training) -> Prediction:
+        """Score a training set, in memory or on disk, a block of rows at a time."""
+        raw, median = np.empty(len(data)), np.empty(len(data))
+        for place, matrix in Encoded(data, self.encoder).blocks():
+            raw[place] = self.booster.predict(matrix, raw_score=True, num_threads=_threads(matrix))
+            if self.value_head is not None:
+                median[place] = self.value_head.median(matrix)
+        return self.read(raw, None if self.value_head is None else median)
+
     def contributions(self, matrix: Floats) -> Floats:
         """Exact additive contributions to the raw log-odds, (n, features + 1), the last the base.
 
@@ -145,9 +157,12 @@ def _threads(matrix: Floats) -> int:
 
 
 def train(
-    data: TrainingSet, recipe: Recipe | None = None, progress: Progress | None = None
+    data: Training,
+    recipe: Recipe | None = None,
+    progress: Progress | None = None,
+    grower: Grower = here,
 ) -> LeadModel:
-    """Grow both heads on a training set.
+    """Grow both heads on a training set, in memory or on disk; ``grower`` says where.
 
     Rows of a lead weigh less the more there are (see :func:`lead_weights`). The number of rounds
     and the calibration come from folds by lead; the head is then grown on all rows. Raises
@@ -157,20 +172,19 @@ def train(
     converted = data.converted
     if converted.all() or not converted.any():
         raise ValueError("all rows have the same outcome: there is nothing to learn yet")
-    encoder = Encoder.fit(data.features, data.columns)
-    matrix = encoder.matrix(data.columns)
-    weight = lead_weights(data.lead_number)
-    groups = folds_by_lead(data.lead_number)
-    parameters = recipe.parameters("binary", len(data))
-    grower = _Grower(matrix, converted.astype(np.float64), weight, encoder, parameters)
+    encoder = Encoder.fit(data.features, blocks(data))
+    rows, target, lead = Encoded(data, encoder), converted.astype(np.float64), data.lead_number
+    groups = folds_by_lead(lead)
+    trees = grower(rows, target, lead_weights(lead), recipe.parameters("binary", len(data)))
     say("conversion head: folds by lead")
-    raw, rounds = grower.out_of_fold(groups, recipe.rounds)
+    raw, rounds = out_of_fold(trees, rows, target, groups, recipe.rounds, binary=True)
     say(f"conversion head: all rows, {rounds} rounds")
-    booster = grower.grow(np.ones(len(data), dtype=bool), rounds)
+    booster = trees.grow(np.ones(len(data), dtype=bool), rounds)
     crossed = groups >= 0
     calibration = choose(raw, converted[crossed], data.as_of[crossed])
+    del trees  # the binned rows, before those of the value head
     say("value head")
-    value_head = _value_head(data, matrix, encoder, recipe)
+    value_head = _value_head(data, encoder, recipe, grower)
     return LeadModel(data.features, encoder, booster, calibration, value_head)
 
 
@@ -196,67 +210,8 @@ def folds_by_lead(lead: Ints, count: int = FOLDS, seed: int = 17) -> Ints:
     return fold[lead]
 
 
-class _Grower:
-    """Grows trees on subsets of one encoded matrix."""
-
-    def __init__(
-        self, matrix: Floats, target: Floats, weight: Floats, encoder: Encoder,
-        parameters: dict[str, Any],
-    ) -> None:  # fmt: skip
-        self._parameters, self._target = parameters, target
-        self._data = lgb.Dataset(
-            matrix,
-            target,
-            weight=weight,
-            categorical_feature=encoder.categorical,
-            params=parameters,
-            free_raw_data=False,
-        ).construct()
-        self._matrix = matrix
-
-    def grow(self, chosen: Bools, rounds: int, threads: int = 0) -> lgb.Booster:
-        data = self._data if chosen.all() else self._data.subset(np.flatnonzero(chosen).tolist())
-        return lgb.train({**self._parameters, "num_threads": threads}, data, rounds)
-
-    def out_of_fold(self, groups: Ints, rounds: int) -> tuple[Floats, int]:
-        """Raw predictions by the models that did not see the row's lead, and the best rounds.
-
-        Rows of group -1 take no part; the predictions are those of the others, in order. Folds
-        run side by side, each on one core.
-        """
-        step = max(rounds // 16, 1)
-        stops = list(range(step, rounds + 1, step))
-        raw = np.empty((len(stops), len(groups)))
-
-        def fold(number: int) -> None:
-            held = groups == number
-            booster = self.grow((groups >= 0) & ~held, rounds, threads=1)
-            matrix, total = self._matrix[held], np.zeros(int(held.sum()))
-            for place, stop in enumerate(stops):
-                total += booster.predict(
-                    matrix,
-                    raw_score=True,
-                    start_iteration=stop - step,
-                    num_iteration=step,
-                    num_threads=1,
-                )
-                raw[place, held] = total
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(fold, range(int(groups.max()) + 1)))
-        part = groups >= 0
-        losses = [self._loss(predicted[part], self._target[part]) for predicted in raw]
-        best = int(np.argmin(losses))
-        return raw[best, part], stops[best]
-
-    def _loss(self, raw: Floats, target: Floats) -> float:
-        if self._parameters["objective"] == "binary":
-            return float(np.logaddexp(0, np.where(target > 0, -raw, raw)).mean())
-        return float(np.square(raw - target).mean())
-
-
 def _value_head(
-    data: TrainingSet, matrix: Floats, encoder: Encoder, recipe: Recipe
+    data: Training, encoder: Encoder, recipe: Recipe, grower: Grower
 ) -> ValueHead | None:
     """Grown on the rows of won deals of known, positive value; None when there are none."""
     won = data.converted & (np.nan_to_num(data.value) > 0)
@@ -270,10 +225,11 @@ def _value_head(
     if lead.max() + 1 >= LEAST_DEALS:
         deals = Recipe(recipe.leaves, recipe.rounds, 0.02, {**recipe.extra, "lambda_l2": 2.0})
         parameters = deals.parameters("regression", len(logs))
-        grower = _Grower(matrix[won], logs, weight, encoder, parameters)
-        found, rounds = grower.out_of_fold(groups, recipe.rounds)
+        rows = Encoded(data.where(won), encoder)
+        trees = grower(rows, logs, weight, parameters)
+        found, rounds = out_of_fold(trees, rows, logs, groups, recipe.rounds, binary=False)
         if _squared(found - logs[crossed]) < _squared(predicted - logs[crossed]):
-            predicted, booster = found, grower.grow(np.ones(len(logs), dtype=bool), rounds)
+            predicted, booster = found, trees.grow(np.ones(len(logs), dtype=bool), rounds)
     low, high, smearing = _spread(logs[crossed] - predicted, weight[crossed])
     return ValueHead(booster, center, smearing, low, high)
 

@@ -73,7 +73,7 @@ def texts() -> tuple[Encoder, FeatureSet]:
     features = FeatureSet([attribute("city", "text"), attribute("size", "number")])
     cities = [f"city {number}" for number in range(100) for _ in range(100 - number)]
     columns = pd.DataFrame({"city": cities, "size": np.arange(len(cities), dtype=float)})
-    return Encoder.fit(features, columns.astype({"city": "str"})), features
+    return Encoder.fit(features, [columns.astype({"city": "str"})]), features
 
 
 def test_a_row_is_encoded_alike_in_training_and_in_serving(

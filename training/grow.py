@@ -1,0 +1,148 @@
+"""How trees are grown: on this machine's cores, or elsewhere behind the same two methods."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from training.dataset import BLOCK, Training
+from training.encode import Encoder
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+class Encoded(lgb.Sequence):
+    """(n, features) encoded rows of a training set, of which one block is in memory at a time."""
+
+    batch_size = BLOCK
+
+    def __init__(self, data: Training, encoder: Encoder) -> None:
+        self.data, self.encoder = data, encoder
+        self._block: tuple[int, Floats] | None = None
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int | slice | list[int]) -> Floats:
+        """Rows ``first:last``, or one row; LightGBM asks for single rows in ascending order."""
+        if isinstance(index, slice):
+            first, last, _ = index.indices(len(self))
+            return self.encoder.matrix(self.data.read(first, last))
+        if isinstance(index, list):
+            return np.array([self[one] for one in index])
+        number, place = divmod(int(index), BLOCK)
+        if self._block is None or self._block[0] != number:
+            self._block = None
+            self._block = number, self[number * BLOCK : (number + 1) * BLOCK]
+        return self._block[1][place]
+
+    def where(self, chosen: Bools) -> Encoded:
+        """The rows chosen by a mask (n,)."""
+        return Encoded(self.data.where(chosen), self.encoder)
+
+    def blocks(self) -> Iterator[tuple[slice, Floats]]:
+        """All rows in order, a block at a time: where they stand, and their matrix."""
+        for first in range(0, len(self), BLOCK):
+            place = slice(first, min(first + BLOCK, len(self)))
+            yield place, self[place]
+
+
+class Trees(Protocol):
+    """Trees of one target, on any part of the rows; ``at_once`` folds may grow side by side."""
+
+    @property
+    def at_once(self) -> int: ...  # noqa: D102
+
+    def grow(self, chosen: Bools, rounds: int, threads: int = 0) -> lgb.Booster:
+        """A booster of the rows chosen by a mask (n,); ``threads`` 0: all there are."""
+
+
+class Grower(Protocol):
+    """Prepares rows for growing: (n, features) rows, target and weight (n,), parameters."""
+
+    def __call__(  # noqa: D102
+        self, rows: Encoded, target: Floats, weight: Floats, parameters: Mapping[str, Any], /
+    ) -> Trees: ...
+
+
+class _Here:
+    """Grows on this machine: rows are binned once, block by block, to about a byte a value."""
+
+    def __init__(
+        self, rows: Encoded, target: Floats, weight: Floats, parameters: Mapping[str, Any]
+    ) -> None:
+        self.at_once = os.cpu_count() or 1
+        self._parameters = dict(parameters)
+        self._data = lgb.Dataset(
+            rows,
+            target,
+            weight=weight,
+            categorical_feature=rows.encoder.categorical,
+            params=self._parameters,
+        ).construct()
+
+    def grow(self, chosen: Bools, rounds: int, threads: int = 0) -> lgb.Booster:
+        data = self._data if chosen.all() else self._data.subset(np.flatnonzero(chosen).tolist())
+        return lgb.train({**self._parameters, "num_threads": threads}, data, rounds)
+
+
+def here(rows: Encoded, target: Floats, weight: Floats, parameters: Mapping[str, Any], /) -> Trees:
+    """Grow on this machine, wherever the rows are: a :class:`Grower`."""
+    return _Here(rows, target, weight, parameters)
+
+
+def out_of_fold(
+    trees: Trees, rows: Encoded, target: Floats, groups: Ints, rounds: int, binary: bool
+) -> tuple[Floats, int]:
+    """Raw predictions by the models that did not see the row's lead, and the best rounds.
+
+    Rows of group -1 take no part; the predictions are those of the others, in order. Folds grow
+    side by side where the trees allow it, each on one core.
+    """
+    step = max(rounds // 16, 1)
+    stops = list(range(step, rounds + 1, step))
+    part = np.flatnonzero(groups >= 0)
+    group = groups[part]
+    raw = np.empty((len(stops), len(part)))
+
+    def fold(number: int) -> None:
+        chosen = (groups >= 0) & (groups != number)
+        booster = trees.grow(chosen, rounds, threads=1 if trees.at_once > 1 else 0)
+        raw[:, group == number] = _staged(booster, rows.where(groups == number), stops)
+
+    with ThreadPoolExecutor(trees.at_once) as pool:
+        list(pool.map(fold, range(int(group.max()) + 1)))
+    losses = [_loss(predicted, target[part], binary) for predicted in raw]
+    best = int(np.argmin(losses))
+    return raw[best], stops[best]
+
+
+def _staged(booster: lgb.Booster, rows: Encoded, stops: list[int]) -> Floats:
+    """Raw predictions (stops, n) after each number of rounds."""
+    raw, step = np.empty((len(stops), len(rows))), stops[0]
+    for place, matrix in rows.blocks():
+        total = np.zeros(len(matrix))
+        for number, stop in enumerate(stops):
+            total += booster.predict(
+                matrix,
+                raw_score=True,
+                start_iteration=stop - step,
+                num_iteration=step,
+                num_threads=1,
+            )
+            raw[number, place] = total
+    return raw
+
+
+def _loss(raw: Floats, target: Floats, binary: bool) -> float:
+    if binary:
+        return float(np.logaddexp(0, np.where(target > 0, -raw, raw)).mean())
+    return float(np.square(raw - target).mean())
