@@ -42,10 +42,10 @@ DECLARED = FeatureSet(
         age(),
     ]
 )
-DIALECTS = ["duckdb", "sqlite"]
+DIALECTS = ["duckdb", "sqlite", "spark"]
 PORTABLE = (
     exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.Coalesce, exp.Nullif, exp.Cast, exp.Case,
-    exp.If, exp.And,
+    exp.If, exp.And, exp.TryCast,  # the last is how sqlglot reads CAST of Spark
 )  # fmt: skip
 
 
