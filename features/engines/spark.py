@@ -189,18 +189,21 @@ def _turn(window: exp.Window) -> None:
         one.set("nulls_first", not one.args.get("nulls_first"))
 
 
+def in_microseconds(frame: DataFrame, name: str) -> Column:
+    """A time column as bigint; ``ValueError`` for one that is neither that nor a timestamp."""
+    kind, column = frame.schema[name].dataType, F.col(_quoted(name))
+    if not isinstance(kind, TimestampType | LongType):
+        raise ValueError(f"{name}: {kind.simpleString()} is not a time in UTC: use a timestamp")
+    return F.unix_micros(column) if isinstance(kind, TimestampType) else column
+
+
 def _typed(frame: DataFrame, names: Sequence[str]) -> Iterator[Column]:
     """Columns of a table: times as microseconds, numbers as doubles (no NaN), the rest as text."""
-    types = {field.name: field.dataType for field in frame.schema.fields}
     for name in names:
-        kind, column = types[name], F.col(_quoted(name))
+        column = F.col(_quoted(name))
         if name in TIMES:
-            if not isinstance(kind, TimestampType | LongType):
-                raise ValueError(
-                    f"{name}: {kind.simpleString()} is not a time in UTC: timestamp is"
-                )
-            column = F.unix_micros(column) if isinstance(kind, TimestampType) else column
-        elif isinstance(kind, NumericType):
+            column = in_microseconds(frame, name)
+        elif isinstance(frame.schema[name].dataType, NumericType):
             column = F.nanvl(column.cast("double"), F.lit(None).cast("double"))
         else:
             column = column.cast("string")
