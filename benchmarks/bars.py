@@ -9,6 +9,7 @@ COMMANDS = (
     ["benchmarks.features"],
     ["benchmarks.serving", "--quick"],
     ["benchmarks.quality"],
+    ["benchmarks.spark", "--quick"],
 )
 
 

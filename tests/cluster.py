@@ -13,8 +13,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -24,7 +22,7 @@ OPTIONS = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "2g",
-    "spark.executor.memory": "1g",
+    "spark.executor.memory": "1536m",
     "spark.executorEnv.PYTHONPATH": str(ROOT),
     "spark.executorEnv.OMP_NUM_THREADS": "1",
     "spark.pyspark.python": sys.executable,
@@ -35,6 +33,8 @@ OPTIONS = {
 
 def needs_spark() -> None:
     """Skip where Spark cannot run."""
+    import pytest
+
     pytest.importorskip("pyspark", reason="needs the extra [spark]")
     if shutil.which("java") is None:
         pytest.skip("the extra [spark] needs Java 17 on the path")
@@ -59,15 +59,15 @@ def session(master: str, partitions: int = 2) -> Iterator[SparkSession]:
 @contextmanager
 def standalone(directory: Path, workers: int = 2) -> Iterator[str]:
     """One master and workers of one core and 2 GiB; the address is ``spark://127.0.0.1:port``."""
-    port, jars = free_port(), Path(_home()) / "jars" / "*"
+    port, launcher = free_port(), str(Path(_home()) / "bin" / "spark-class")
     environment = {
         **os.environ, "SPARK_HOME": _home(), "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable, "SPARK_DAEMON_MEMORY": "512m",
     }  # fmt: skip
 
     @contextmanager
     def started(name: str, kind: str, *options: str) -> Iterator[None]:
-        command = ["java", "-Xmx512m", "-cp", str(jars), f"org.apache.spark.deploy.{kind}"]
+        command = [launcher, f"org.apache.spark.deploy.{kind}"]  # which becomes java itself
         command += ["--host", "127.0.0.1", "--webui-port", str(free_port()), *options]
         with (directory / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
