@@ -120,14 +120,14 @@ class Spark:
 
     @contextmanager
     def _set(self, options: Mapping[str, str]) -> Iterator[None]:
-        before = {name: self.session.conf.get(name) for name in options}
+        before = {name: str(self.session.conf.get(name)) for name in options}
         try:
             for name, value in options.items():
                 self.session.conf.set(name, value)
             yield
         finally:
             for name, kept in before.items():
-                self.session.conf.set(name, kept or "")
+                self.session.conf.set(name, kept)
 
     def _sent(self, frame: pd.DataFrame) -> DataFrame:
         """A pandas table in Spark, times as microseconds."""
@@ -148,7 +148,7 @@ def _laid_out(cells: Cells, found: DataFrame) -> DataFrame:
         picked = [F.col(values[n]).alias(f"p{at}") for n, at in cells.places[()]]
         return found.select("_row", *picked)
     key = _key([F.col(_quoted(name)) for name in found.columns[1 : 1 + len(cells.shape)]])
-    wanted = [_key([F.lit(value) for value in values]) for values in cells.places]
+    wanted = [_key([F.lit(value) for value in one]) for one in cells.places]
     cell = F.struct(key.alias("key"), F.struct(*values).alias("value"))
     held = found.where(key.isin(*wanted)).groupBy("_row").agg(F.collect_list(cell).alias("cells"))
     held = held.select("_row", F.map_from_entries("cells").alias("cells"))
