@@ -1,4 +1,4 @@
-"""Spark scores, and feeds training, as one machine does."""
+"""A standalone Spark cluster scores, and feeds training, as one machine does."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[SparkSession]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     cluster.needs_spark()
-    with cluster.session("local[2]") as made:
+    with (
+        cluster.standalone(tmp_path_factory.mktemp("cluster")) as master,
+        cluster.session(master) as made,
+    ):
         yield made
 
 
