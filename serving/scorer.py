@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -230,14 +230,22 @@ def score_table(
     seen = dataclasses.replace(history, events=history.events[~hidden].reset_index(drop=True))
     columns = compute(scorer.features, spine, seen, progress=lambda share: say(share / 2))
     scores: list[Score] = []
+    for made in score_rows(scorer, ids, columns, as_of, reasons):
+        scores += made
+        say(0.5 + 0.5 * len(scores) / len(ids))
+    return _ranked(listed(scores, reasons, bundle, as_of))
+
+
+def score_rows(
+    scorer: Scorer, ids: pd.Series, columns: pd.DataFrame, as_of: int, reasons: int
+) -> Iterator[list[Score]]:
+    """Score leads by their features, one row a lead, a few thousand at a time."""
     for start in range(0, len(ids), _CHUNK):
         chunk = columns.iloc[start : start + _CHUNK]
+        held = [chunk.iloc[:, i].to_numpy(dtype=object) for i in range(chunk.shape[1])]
+        matrix = scorer.bundle.model.encoder.matrix(chunk)
         names = ids.iloc[start : start + _CHUNK].to_list()
-        held = [chunk[name].to_numpy(dtype=object) for name in chunk.columns]
-        matrix = bundle.model.encoder.matrix(chunk)
-        scores += scorer.told(names, as_of, matrix, _reader(held), reasons)
-        say(0.5 + 0.5 * len(scores) / len(ids))
-    return _ranked(scores, reasons, bundle, as_of)
+        yield scorer.told(names, as_of, matrix, _reader(held), reasons)
 
 
 def _reader(held: Sequence[npt.NDArray[Any]]) -> Callable[[int, int], Value]:
@@ -248,22 +256,27 @@ def _reader(held: Sequence[npt.NDArray[Any]]) -> Callable[[int, int], Value]:
     return value
 
 
-def _ranked(scores: list[Score], reasons: int, bundle: Bundle, as_of: int) -> pd.DataFrame:
+def listed(scores: Sequence[Score], reasons: int, bundle: Bundle, as_of: int) -> pd.DataFrame:
+    """Scores as the columns of :func:`score_table` without rank, in the order given."""
     table: dict[str, Any] = {
         "lead_id": pd.Series([score.lead_id for score in scores], dtype="str"),
-        "probability": [score.probability for score in scores],
+        "probability": pd.Series([score.probability for score in scores], dtype="float64"),
     }
     if bundle.model.value_head is not None:
         for name in ("value", "expected_value"):
             for end in ("mean", "low", "high"):
                 column = name if end == "mean" else f"{name}_{end}"
-                table[column] = [getattr(getattr(score, name), end) for score in scores]
+                amounts = [getattr(getattr(score, name), end) for score in scores]
+                table[column] = pd.Series(amounts, dtype="float64")
     for name in ("grade", "route"):
         table[name] = pd.Series([getattr(score, name) for score in scores], dtype="str")
     for number in range(reasons):
         texts = [_line(score.reasons[number : number + 1]) for score in scores]
         table[f"reason_{number + 1}"] = pd.Series(texts, dtype="str")
-    frame = pd.DataFrame(table).assign(model_version=bundle.version, as_of=iso(as_of))
+    return pd.DataFrame(table).assign(model_version=bundle.version, as_of=iso(as_of))
+
+
+def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
     by = "expected_value" if "expected_value" in frame else "probability"
     frame = frame.sort_values([by, "lead_id"], ascending=[False, True], ignore_index=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))

@@ -16,7 +16,8 @@ from tests.conftest import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.M | re.S)
 SHELL = [text for language, text in BLOCKS if language == "sh"]
-PYTHON = [text for language, text in BLOCKS if language == "python"]
+PYTHON = [text for language, text in BLOCKS if language == "python" and "pyspark" not in text]
+SPARK = [text for language, text in BLOCKS if language == "python" and "pyspark" in text]
 
 
 def shell(script: str, directory: Path) -> str:
@@ -66,7 +67,7 @@ def test_python_says_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_block_is_known() -> None:
-    assert (len(SHELL), len(PYTHON)) == (4, 1)
+    assert (len(SHELL), len(PYTHON), len(SPARK)) == (4, 1, 1)
 
 
 def test_files_that_are_named_exist() -> None:

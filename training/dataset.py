@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.engines import Progress, compute
+from features.engines import Engine, Progress, compute
 from features.language import FeatureSet
 from features.outcomes import at_risk, label
 from features.schema import History
@@ -261,9 +261,10 @@ def build(
     features: FeatureSet,
     history: History,
     progress: Progress | None = None,
+    engine: str | Engine = "duckdb",
 ) -> TrainingSet:
-    """Labelled rows with what was known at each as_of."""
-    columns = compute(features, rows[["lead_id", "as_of"]], history, progress=progress)
+    """Labelled rows with what was known at each as_of; see :func:`features.engines.compute`."""
+    columns = compute(features, rows[["lead_id", "as_of"]], history, engine, progress)
     return TrainingSet(rows, columns, features)
 
 

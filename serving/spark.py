@@ -1,0 +1,93 @@
+"""Score leads on Spark with the bundle that serves one lead: features there, the model there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType, StringType, StructField, StructType
+
+from features.engines.spark import Spark, Tables, in_microseconds
+from serving.decide import Policy
+from serving.scorer import Scorer, listed, score_rows
+from training.bundle import Bundle, load
+
+Files = tuple[tuple[str, bytes], ...]
+Batches = Iterable[pa.RecordBatch]
+
+
+def score_spark(
+    session: SparkSession,
+    bundle: Path,
+    history: Tables,
+    as_of: int,
+    reasons: int = 3,
+    policy: Policy | None = None,
+) -> DataFrame:
+    """Score every lead open at ``as_of`` (microseconds), a row a lead, where the data is.
+
+    The columns are those of :func:`serving.scorer.score_table` but for rank, in no order: a rank
+    needs all rows in one place, so order by expected_value (else probability) and lead_id where
+    the list is read. ``history`` is as :meth:`features.engines.spark.Spark.table` takes it, with
+    outcomes. The executors need leadcast installed; the bundle travels with the job. Nothing is
+    computed yet.
+    """
+    files = tuple((path.name, path.read_bytes()) for path in sorted(bundle.iterdir()))
+    known = load(bundle)
+    spine = open_leads(history, as_of)
+    seen = dict(history)
+    if known.about.reveals and "events" in history:
+        seen["events"] = history["events"].where(~F.col("kind").isin(*known.about.reveals))
+    found = Spark(session).table(known.model.features, spine, seen)
+    # By number: mapInArrow looks columns up by name, and a dot in a name would mislead it.
+    columns = found.toDF(*(str(number) for number in range(len(found.columns))))
+    empty = listed([], reasons, known, as_of)
+    numbers = {name: empty[name].dtype.kind == "f" for name in empty.columns}
+    schema = StructType([
+        StructField(name, DoubleType() if number else StringType())
+        for name, number in numbers.items()
+    ])  # fmt: skip
+    return columns.mapInArrow(_scoring(files, as_of, reasons, policy), schema)
+
+
+def open_leads(history: Tables, as_of: int) -> DataFrame:
+    """The spine (lead_id, as_of) of the leads created before ``as_of`` and not settled by then."""
+    leads, outcomes = history["leads"], history["outcomes"]
+    settled = outcomes.where(
+        (in_microseconds(outcomes, "occurred_at") < as_of)
+        & (in_microseconds(outcomes, "known_at") < as_of)
+    )
+    created = leads.where(in_microseconds(leads, "created_at") < as_of)
+    waiting = created.join(settled.select("lead_id"), "lead_id", "left_anti")
+    return waiting.select("lead_id", F.lit(as_of).cast("bigint").alias("as_of"))
+
+
+def _scoring(
+    files: Files, as_of: int, reasons: int, policy: Policy | None
+) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    def score(batches: Batches) -> Iterator[pa.RecordBatch]:
+        bundle = _loaded(files)
+        scorer = Scorer(bundle, policy)
+        for batch in batches:
+            frame = batch.to_pandas()
+            ids = frame.iloc[:, 0]
+            columns = frame.iloc[:, 2:].set_axis(list(scorer.features.names), axis=1)
+            for scores in score_rows(scorer, ids, columns, as_of, reasons):
+                found = listed(scores, reasons, bundle, as_of)
+                yield pa.RecordBatch.from_pandas(found, preserve_index=False)
+
+    return score
+
+
+@lru_cache(maxsize=1)
+def _loaded(files: Files) -> Bundle:
+    """The bundle, verified and loaded once a worker process."""
+    with TemporaryDirectory() as directory:
+        for name, content in files:
+            (Path(directory) / name).write_bytes(content)
+        return load(Path(directory))
