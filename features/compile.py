@@ -61,8 +61,8 @@ def wide(features: FeatureSet, dialect: str) -> str:
     return wide_tree(features.features, "spine").sql(dialect=dialect, copy=False)
 
 
-def wide_tree(features: Sequence[Feature], spine: str) -> exp.Select:
-    """The wide statement over a table like ``spine``, as a tree."""
+def wide_tree(features: Sequence[Feature], spine: str, within: str = "") -> exp.Select:
+    """The wide statement over a table like ``spine``, as a tree that may be part of another."""
     query = exp.select(sql.column("_row", "s")).from_(sql.table(spine, "s"))
     query = query.join(sql.table("leads", "l"), on=_known_lead(), join_type="left", copy=False)
     picks: dict[int, exp.Expression] = {}
@@ -74,7 +74,7 @@ def wide_tree(features: Sequence[Feature], spine: str) -> exp.Select:
         else:
             picks[position] = _attribute(feature)
     for number, members in enumerate(parts.values()):
-        name, joined = f"part{number}", f"p{number}"
+        name, joined = f"{within}part{number}", f"p{number}"
         for cte, tree in _wide_part(members, name, spine):
             query = query.with_(cte, as_=tree, copy=False)
         on = sql.column("_row", joined).eq(sql.column("_row", "s"))
@@ -108,7 +108,7 @@ def _wide_part(
     """The common table expressions of a part, by name; the last has its columns."""
     one = next(iter(members.values()))
     if one.by is not None:
-        return segments(members, name, spine, wide_tree([one.by], f"{name}_points"))
+        return segments(members, name, spine, wide_tree([one.by], f"{name}_points", f"{name}_"))
     chosen = Selection(one.source, one.scope)
     if any(feature.ordered for feature in members.values()):
         wheres = dict.fromkeys(where for where in (one.where, one.other) if where)

@@ -585,7 +585,7 @@ WITH part0_facts AS (
     x."occurred_at" AS "as_of"
   FROM part10_settled AS x
 ), part10_segment AS (
-  WITH part0_facts AS (
+  WITH part10_part0_facts AS (
     SELECT
       x."lead_id" AS "_owner",
       x."known_at" AS "_at",
@@ -603,13 +603,13 @@ WITH part0_facts AS (
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
       ) AS "_until0"
     FROM changes AS x
-  ), part0 AS (
+  ), part10_part0 AS (
     SELECT
       s."_row",
       MAX(f."value") FILTER(WHERE
         f."field" = 'owner' AND COALESCE(f."_until0", s."as_of") >= s."as_of") AS f0
     FROM part10_points AS s
-    JOIN part0_facts AS f
+    JOIN part10_part0_facts AS f
       ON f."_owner" = s."lead_id" AND f."_at" < s."as_of" AND f."_known" < s."as_of"
     GROUP BY
       s."_row"
@@ -620,7 +620,7 @@ WITH part0_facts AS (
   FROM part10_points AS s
   LEFT JOIN leads AS l
     ON l."lead_id" = s."lead_id" AND l."created_at" < s."as_of"
-  LEFT JOIN part0 AS p0
+  LEFT JOIN part10_part0 AS p0
     ON p0."_row" = s."_row"
 ), part10_held AS (
   SELECT
