@@ -124,8 +124,8 @@ def _of_segment(
         return f"{told}: {len(same):,} open leads", same[columns]
     hits = int(_chosen(same, feature.where).sum())
     told += f": {hits:,} of {len(same):,} outcomes"
-    if feature.aggregate == "rate":
-        every = facts[of.notna()]
+    every = facts[of.notna()]
+    if feature.aggregate == "rate" and len(every):
         overall = f"{int(_chosen(every, feature.where).sum())} / {len(every)}"
         told += f"; ({hits} + {SMOOTHING} x {overall}) / ({len(same)} + {SMOOTHING})"
     return told, same[columns]

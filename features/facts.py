@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from features.feature import Aggregate, Feature, Scope, Source, Type, Where
-from features.times import DAY, HOUR, duration
+from features.times import DAY, MINUTE, duration
 
 _CENTURY = 36_525 * DAY
+_ROUNDED = 1e-9
+"""Minutes by which hours in floating point may miss a whole minute."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 """Signs that cannot be seen, nor be part of a name."""
 
@@ -204,6 +206,6 @@ def _longer(what: str, short: str, long: str | None) -> int | None:
 
 
 def _offset(hours: float) -> int | None:
-    if not -14 <= hours <= 14 or round(hours * 60, 6) % 1:
+    if not -14 <= hours <= 14 or abs(hours * 60 - round(hours * 60)) > _ROUNDED:
         raise DeclarationError(f"utc_offset = {hours}: write hours, such as -5 or 5.5")
-    return round(hours * HOUR) or None
+    return round(hours * 60) * MINUTE or None
