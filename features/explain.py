@@ -175,7 +175,7 @@ def _behind(feature: Feature, history: History, row: pd.Series) -> pd.DataFrame:
     if feature.aggregate == "response":
         answers = _chosen(behind, feature.where)
         asked = ~answers.shift(fill_value=True)
-        waited = (behind[at].diff() / pd.Timedelta("1d")).where(answers & asked)
+        waited = (behind[at].diff() / pd.Timedelta(days=1)).where(answers & asked)
         behind, columns["waited days"] = behind.assign(**{"waited days": waited}), None
     return behind[[c for c in columns if c]]
 
