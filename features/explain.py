@@ -182,4 +182,4 @@ def _behind(feature: Feature, history: History, row: pd.Series) -> pd.DataFrame:
 
 def _table(frame: pd.DataFrame) -> list[str]:
     shown = frame.to_string(index=False, max_cols=8, na_rep="")
-    return [f"    {line}" for line in shown.splitlines()]
+    return [f"    {line.rstrip()}" for line in shown.splitlines()]
