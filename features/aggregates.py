@@ -7,6 +7,7 @@ an expression. *Ordered* features read facts that also carry ``_rank`` (1 = the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from sqlglot import exp
@@ -169,8 +170,9 @@ def _decayed(over: _Over) -> exp.Expression:
     half_life = over.feature.half_life
     assert half_life is not None
     age = sql.minus(over.as_of, over.at)
-    halvings = exp.Neg(this=exp.Paren(this=sql.units(age, half_life)))
-    weight = exp.Pow(this=exp.Literal.number("2.0"), expression=halvings)
+    rate = exp.Literal.number(repr(math.log(2) / half_life))
+    faded = exp.Mul(this=sql.double(age), expression=exp.Neg(this=rate))
+    weight = exp.Exp(this=faded)
     recent = exp.Paren(this=age.copy()) < sql.number(_FORGOTTEN * half_life)
     total = exp.Sum(this=sql.case((recent, weight), default=exp.Literal.number("0.0")))
     return sql.or_zero(over.filtered(total))

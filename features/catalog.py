@@ -22,7 +22,7 @@ from features.schema import History
 from features.times import from_micros
 
 KINDS, CHANNELS, FIELDS, COLUMNS, CATEGORIES = 40, 8, 10, 12, 50
-"""At most so many kinds, channels, changing fields, columns of a table, and values of a text."""
+"""At most so many kinds, channels, changing fields, properties of events, values of a text."""
 
 _EVENT_COLUMNS = {
     "lead_id", "event_id", "kind", "occurred_at", "known_at", "channel", "campaign", "value",

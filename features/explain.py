@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pandas as pd
 import sqlglot
 
+from features import words
 from features.compile import wide
 from features.engines import compute
-from features.feature import HEAD, Feature
+from features.feature import HEAD, Feature, Where
 from features.language import FeatureSet
 from features.schema import History
-from features.times import iso, micros
+from features.segments import SMOOTHING
+from features.times import DTYPE, iso, micros
 
 _SAMPLE, _FACTS = 2_000, 8
+_ID = {"events": "event_id", "changes": "change_id", "outcomes": "outcome", "leads": "lead_id"}
 
 
 def explain(
@@ -61,15 +65,84 @@ def _worked(feature: Feature, history: History, row: pd.Series) -> list[str]:
     as_of = pd.DatetimeIndex([row["as_of"]])
     value = "missing" if pd.isna(row["value"]) else row["value"]
     lines = ["", f"  lead {row['lead_id']} as of {iso(int(micros(as_of)[0]))}: {value}"]
-    if not feature.of_facts or feature.by is not None:
+    if not feature.of_facts:
         lead = history.leads[history.leads["lead_id"] == row["lead_id"]]
-        return [*lines, *_table(lead)]
-    facts = _behind(feature, history, row)
+        columns = dict.fromkeys(("lead_id", "created_at", feature.column or "created_at"))
+        return [*lines, *_table(lead[list(columns)])]
+    if feature.by is not None:
+        told, facts = _of_segment(feature, feature.by, history, row)
+        lines.append(f"    {told}")
+    else:
+        facts = _behind(feature, history, row)
+        lines += _counted(feature, history, row, facts)
     if not len(facts):
         return [*lines, f"    no visible {feature.source}"]
     shown = _table(facts.tail(_FACTS))
     more = len(facts) - _FACTS
     return [*lines, *([f"    {more:,} earlier ones, then"] if more > 0 else []), *shown]
+
+
+def _counted(feature: Feature, history: History, row: pd.Series, facts: pd.DataFrame) -> list[str]:
+    """What is divided or subtracted, where the facts alone do not show it."""
+    count = f"{len(facts):,}"
+    if feature.aggregate == "share":
+        every = _behind(msgspec.structs.replace(feature, where=()), history, row)
+        return [f"    {count} of {len(every):,} {feature.source}"]
+    if feature.aggregate in ("ratio", "trend"):
+        since = row["as_of"] - pd.Timedelta(feature.window or 0, unit="us")
+        short = int((facts.iloc[:, 1] >= since).sum())
+        return [f"    {short:,} in the shorter window, {count} in the longer"]
+    if feature.aggregate == "open":
+        started = int(_chosen(facts, feature.where).sum())
+        ended = int(_chosen(facts, feature.other or ()).sum())
+        return [f"    {started:,} started, {ended:,} ended"]
+    return []
+
+
+def _of_segment(
+    feature: Feature, by: Feature, history: History, row: pd.Series
+) -> tuple[str, pd.DataFrame]:
+    """The lead's segment with its counts, and the outcomes, or open leads, that are in it."""
+    mine = _segments(by, history, pd.DataFrame(row[["lead_id", "as_of"]]).T).iloc[0]
+    outcomes = history.outcomes
+    seen = (outcomes["occurred_at"] < row["as_of"]) & (outcomes["known_at"] < row["as_of"])
+    if feature.aggregate == "open_leads":
+        facts = history.leads[history.leads["created_at"] < row["as_of"]]
+        facts = facts[~facts["lead_id"].isin(outcomes["lead_id"][seen])]
+        columns, moments = ["lead_id", "created_at"], facts.assign(as_of=row["as_of"])
+    else:
+        if feature.window is not None:
+            first = row["as_of"] - pd.Timedelta(feature.window, unit="us")
+            seen &= outcomes["occurred_at"] >= first
+        facts = outcomes[seen].sort_values("occurred_at", kind="stable")
+        columns = ["lead_id", "occurred_at", "known_at", "outcome"]
+        moments = facts.assign(as_of=facts["occurred_at"])
+    of = _segments(by, history, moments[["lead_id", "as_of"]]).set_axis(facts.index)
+    same = facts[(of == mine).fillna(False)]
+    told = f"{words.segment(feature)} is {'not known' if pd.isna(mine) else repr(mine)}"
+    if feature.aggregate == "open_leads":
+        return f"{told}: {len(same):,} open leads", same[columns]
+    hits = int(_chosen(same, feature.where).sum())
+    told += f": {hits:,} of {len(same):,} outcomes"
+    every = facts[of.notna()]
+    if feature.aggregate == "rate" and len(every):
+        overall = f"{int(_chosen(every, feature.where).sum())} / {len(every)}"
+        told += f"; ({hits} + {SMOOTHING} x {overall}) / ({len(same)} + {SMOOTHING})"
+    return told, same[columns]
+
+
+def _segments(by: Feature, history: History, spine: pd.DataFrame) -> pd.Series:
+    """The segment of each lead at each time."""
+    typed = spine.astype({"lead_id": "str", "as_of": DTYPE}).reset_index(drop=True)
+    return compute(FeatureSet([by]), typed, history).iloc[:, 0]
+
+
+def _chosen(facts: pd.DataFrame, where: Where) -> pd.Series:
+    """Which facts are of a selection."""
+    inside = pd.Series(True, index=facts.index)
+    for field, values in where:
+        inside &= facts[field].isin(list(values))
+    return inside
 
 
 def _behind(feature: Feature, history: History, row: pd.Series) -> pd.DataFrame:
@@ -90,18 +163,23 @@ def _behind(feature: Feature, history: History, row: pd.Series) -> pd.DataFrame:
     window = feature.against if feature.aggregate in ("ratio", "trend") else feature.window
     if window is not None:
         chosen &= facts[at] >= row["as_of"] - pd.Timedelta(window, unit="us")
-    selected = pd.Series(False, index=facts.index)
-    for where in (feature.where, feature.other or feature.where):
-        inside = pd.Series(True, index=facts.index)
-        for field, values in where:
-            inside &= facts[field].isin(list(values))
-        selected |= inside
+    selected = _chosen(facts, feature.where)
+    if feature.other is not None:
+        selected |= _chosen(facts, feature.other)
     columns = dict.fromkeys(
         ("lead_id", at, known, HEAD[feature.source], feature.column,
          *(field for _, field, _ in feature.reads))
     )  # fmt: skip
-    return facts[chosen & selected].sort_values(at, kind="stable")[[c for c in columns if c]]
+    order = list(dict.fromkeys((at, "lead_id", _ID[feature.source])))
+    behind = facts[chosen & selected].sort_values(order)
+    if feature.aggregate == "response":
+        answers = _chosen(behind, feature.where)
+        asked = ~answers.shift(fill_value=True)
+        waited = (behind[at].diff() / pd.Timedelta(days=1)).where(answers & asked)
+        behind, columns["waited days"] = behind.assign(**{"waited days": waited}), None
+    return behind[[c for c in columns if c]]
 
 
 def _table(frame: pd.DataFrame) -> list[str]:
-    return [f"    {line}" for line in frame.to_string(index=False, max_cols=8).splitlines()]
+    shown = frame.to_string(index=False, max_cols=8, na_rep="")
+    return [f"    {line.rstrip()}" for line in shown.splitlines()]

@@ -156,7 +156,7 @@ def _facts(source: Source, where: Where) -> str:
     named = dict(where)
     head = named.pop(HEAD[source], None)
     text = "|".join(map(_quote, head)) if head else str(source)
-    if source in ("changes", "outcomes"):
+    if head and source in ("changes", "outcomes"):
         text = f"{source} of {text}"
     for field, values in named.items():
         text += f" [{_quote(field)}={'|'.join(map(_quote, values))}]"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from features.times import duration_text
+from features.times import MINUTE, duration_text
 
 if TYPE_CHECKING:
     from features.feature import Feature, Where
@@ -17,7 +17,7 @@ _UNITS = {
     "distinct": "values", "since_first": "days", "since_last": "days", "age": "days",
     "mean_gap": "days", "last_gap": "days", "response": "days", "ratio": "share", "share": "share",
     "business": "share", "rate": "share", "trend": "times", "regularity": "times",
-    "entropy": "nats", "open": "open", "open_leads": "leads",
+    "entropy": "nats", "open_leads": "leads",
     "last_hour": "hour of day", "last_weekday": "day of week, Monday 0",
 }  # fmt: skip
 
@@ -27,8 +27,8 @@ _NULLS = {
     "mean_gap": "fewer than two {facts}{window}",
     "last_gap": "fewer than two {facts}{yet}",
     "regularity": "fewer than three {facts}{window}, or all at one time",
-    "response": "no such answer{window}{yet}",
-    "previous": "not so many {facts}{yet}, or that one carries no '{column}'",
+    "response": "no {facts} answered{window}{yet}",
+    "previous": "fewer than {needed} {facts}{yet}, or that one carries no '{column}'",
     "latest": "no {facts}{window}{yet}, or the latest carries no '{column}'",
     "attribute": "not known at creation",
     "age": "lead not created yet",
@@ -45,23 +45,24 @@ _SENTENCES = {
     "since_first": "days since the first {one}{within}",
     "since_last": "days since the last {one}{within}",
     "latest": "{column} of the latest {one}{within}",
-    "previous": "{column} of {before} the latest {one}",
+    "previous": "{column} of the {one} {back}before the latest one",
     "ratio": "share of {many} {whole} that fall in the last {short}",
-    "trend": "pace of {many} in the last {short} against that {whole}",
-    "decayed": "number of {many}, each worth half as much every {half_life}",
-    "mean_gap": "average days from one of {many} to the next{within}",
+    "trend": "daily number of {many} in the last {short}, as a multiple of that {whole}",
+    "decayed": "number of {many}, older ones counting less (half after {half_life})",
+    "mean_gap": "average days from one {one} to the next{within}",
     "last_gap": "days between the two latest {many}",
-    "regularity": "spread of the gaps between {many}{within}, over their average",
-    "entropy": "variety of {column} among {many}{within}",
-    "share": "share of all {source} that are {many}{within}",
-    "open": "number of {many} without one of {others} yet",
+    "regularity": "unevenness of the gaps between {many}{within} (0 like clockwork, 1 at random)",
+    "entropy": "variety of {column} among {many}{within} (0 when all are the same)",
+    "share": "share of all {everything}{within} that are {those}",
+    "open": "number of {many} without a matching {other}",
     "last_hour": "hour of the day of the last {one}{local}",
     "last_weekday": "day of the week of the last {one}{local}",
-    "business": "share of {many}{within} that fall in business hours{local}",
-    "response": "average days from one of {others} to one of {many} right after it{within}",
-    "rate": "share of leads of the same {segment} that ended as {outcome}{within}",
+    "business": "share of {many}{within} on Monday to Friday from 9 to 18 o'clock{local}",
+    "response": "average days from one {other}{within} to the {that} right after it{scope}",
+    "rate": "share of {outcome} among outcomes of leads of the same {segment}{within}, "
+    "drawn towards that of all leads while they are few",
     "recent": "number of leads of the same {segment} that ended as {outcome}{within}",
-    "open_leads": "number of open leads of the same {segment}",
+    "open_leads": "number of open leads of the same {segment}, this one included",
 }
 
 
@@ -76,8 +77,8 @@ def unit(feature: Feature) -> str:
         return _UNITS[feature.aggregate]
     if feature.aggregate in ("count", "recent"):
         return feature.source
-    if feature.aggregate == "decayed":
-        return f"weighted {feature.source}"
+    if feature.aggregate in ("decayed", "open"):
+        return f"{'weighted' if feature.aggregate == 'decayed' else 'open'} {feature.source}"
     return "text" if feature.type == "text" else f"unit of {feature.column}"
 
 
@@ -85,11 +86,11 @@ def null(feature: Feature) -> str:
     """What a missing value means."""
     if feature.empty is not None:
         return "never missing"
-    if feature.by is not None:
-        nothing = ", or no outcome is known yet" if feature.aggregate == "rate" else ""
-        return f"{segment(feature)} not known{nothing}"
     window = "" if feature.window is None else " in the window"
     yet = "" if window else " yet"
+    if feature.by is not None:
+        nothing = f", or no outcome is known{window}{yet}" if feature.aggregate == "rate" else ""
+        return f"{segment(feature)} not known{nothing}"
     if feature.aggregate in ("ratio", "trend") and feature.against is None:
         return f"no {feature.source} yet"
     text = _NULLS.get(feature.aggregate)
@@ -99,7 +100,10 @@ def null(feature: Feature) -> str:
         text = "fewer than two {facts}{window} that carry '{column}'"
     elif text is None:
         text = "no {facts}{window} that carry '{column}'"
-    return text.format(facts=feature.source, window=window, yet=yet, column=feature.column)
+    needed = 1 + (feature.back or 0)
+    return text.format(
+        facts=feature.source, window=window, yet=yet, column=feature.column, needed=needed
+    )
 
 
 def sentence(feature: Feature) -> str:
@@ -109,22 +113,25 @@ def sentence(feature: Feature) -> str:
             return "days since the lead was created"
         return _words(str(feature.column))
     one, many = _nouns(feature, feature.where)
-    back = feature.back or 1
+    scope = _SCOPES[feature.scope]
     column = "value" if feature.column == "value" else f"'{_words(feature.column or '')}'"
     whole = f"in the last {_long(feature.against)}" if feature.against else "so far"
     return _SENTENCES[feature.aggregate].format(
         one=one,
         many=many,
-        others="" if feature.other is None else _nouns(feature, feature.other)[1],
+        that=one.removesuffix(scope),
+        those=many.removesuffix(scope),
+        other=_nouns(feature, feature.other or ())[0].removesuffix(scope),
+        everything=_nouns(feature, ())[1],
+        scope=scope,
         within=f" in the last {_long(feature.window)}" if feature.window else "",
         short=_long(feature.window) if feature.window else "",
         whole=whole,
         half_life=_long(feature.half_life) if feature.half_life else "",
         column=column,
         values="values" if column == "value" else f"{column} values",
-        source=feature.source,
         outcome=_either(dict(feature.where).get("outcome", ())),
-        before="the one before" if back == 1 else f"the one {back} before",
+        back="" if feature.back in (None, 1) else f"{feature.back} ",
         segment=segment(feature),
         local=f" (UTC{_offset(feature.offset)})",
     )
@@ -144,7 +151,7 @@ def _nouns(feature: Feature, where: Where) -> tuple[str, str]:
     """One of the facts and many: ``'call' event``, ``'call' events``."""
     named = dict(where)
     if feature.source == "leads":
-        return "other lead of the account", "other leads of the account"
+        return "other lead created in the account", "other leads created in the account"
     if feature.source == "changes":
         noun = ("change", "changes")
         tail = f" of {_either(named.pop('field'))}" if "field" in named else ""
@@ -167,9 +174,10 @@ def _words(text: str) -> str:
 
 
 def _offset(offset: int | None) -> str:
-    if not offset:
-        return ""
-    return ("-" if offset < 0 else "+") + _long(abs(offset))
+    """``+5:30``, ``-5``, or nothing for UTC itself."""
+    hours, minutes = divmod(abs(offset or 0) // MINUTE, 60)
+    sign = "-" if (offset or 0) < 0 else "+"
+    return f"{sign}{hours}{f':{minutes:02}' if minutes else ''}" if offset else ""
 
 
 def _long(window: int | None) -> str:

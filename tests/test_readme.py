@@ -8,9 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from features.feature import Aggregate
+from features.written import read_features
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +47,10 @@ def test_a_step_at_a_time(tmp_path: Path) -> None:
     assert "is the champion" in said
     assert (tmp_path / "worklist.csv").read_text().startswith("rank,lead_id,probability")
     assert "<svg" in (tmp_path / "report.html").read_text()
+    told = shell(SHELL[4], tmp_path)
+    shown = README.split(SHELL[4])[1].split("```")[2]
+    for line in shown.strip().splitlines():
+        assert line.strip() == "..." or line in told.splitlines(), line
     answer = shell(SHELL[2], tmp_path)
     for name in ("probability", "expected_value", "reasons", "route", "model_version"):
         assert f'"{name}"' in answer
@@ -66,8 +73,17 @@ def test_python_says_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
         assert capsys.readouterr().out.splitlines() == promised
 
 
+def test_every_example_of_the_vocabulary_can_be_written() -> None:
+    rows = re.findall(r"^\| (`\w+`.*?) \| .*? \| `(.*)` \|$", README, re.M)
+    for names, example in rows:
+        assert read_features(example)
+        assert any(f"{name}(" in example for name in re.findall(r"`(\w+)`", names)), example
+    named = {name for names, _ in rows for name in re.findall(r"`(\w+)`", names)}
+    assert named == {*get_args(Aggregate), "sequence"}
+
+
 def test_every_block_is_known() -> None:
-    assert (len(SHELL), len(PYTHON), len(SPARK)) == (4, 1, 1)
+    assert (len(SHELL), len(PYTHON), len(SPARK)) == (5, 1, 1)
 
 
 def test_files_that_are_named_exist() -> None:

@@ -1,10 +1,10 @@
-"""The declarations: names, fingerprints, refusals and the words a marketer reads."""
+"""The declarations: names, fingerprints and refusals."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import re
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,21 +15,30 @@ from hypothesis import strategies as st
 
 from features.language import (
     DeclarationError,
+    Facts,
     Feature,
     FeatureSet,
     account_events,
     age,
     attribute,
     changes,
-    describe,
     events,
+    open_leads,
+    other_events,
+    other_leads,
+    other_outcomes,
+    rate,
+    recent,
 )
+from features.times import HOUR
 from tests.histories import FEATURE_SETS
 
 # Texts made of the pieces that names are made of, so that names come as near as they can.
 PIECES = [
     "a", "of", " ", " of ", "events", "changes", "changes of ", ", ", ",", "[", "]", "=", "|",
     "7d", "7d/30d", "always", '"', "\\", "(", ")", "count(a)", "account.", "age()", "é", "/", ":",
+    "to a", "until a", "by a", "2 back", "half-life 7d", "UTC+1h", "outcomes", "outcomes of ",
+    "leads", "others.", "latest(a)", "latest(changes of a)",
 ]  # fmt: skip
 TEXTS = st.one_of(
     st.lists(st.sampled_from(["a", "of"]), max_size=3).map(" ".join),
@@ -48,7 +57,27 @@ SHAPES: list[Callable[..., Feature]] = [
     lambda a, b, *_: changes(a).latest(b),
     lambda a, b, c: changes([a, c]).sum(b, "7d"),
     lambda a, *_: attribute(a, "text"),
+    lambda a, b, *_: events(a).std(b, "7d"),
+    lambda a, b, *_: events(a).entropy(b),
+    lambda a, b, *_: other_events(a).previous(b, back=2),
+    lambda a, b, c: events(a, **{b: c}).trend("7d", "30d"),
+    lambda a, b, c: events([a, b], z=c).share(),
+    lambda a, b, *_: account_events(a).response(events_beside(account_events, a, b)),
+    lambda a, b, *_: events(a).open(
+        events_beside(events, a, b),
+    ),
+    lambda a, b, c: events(a, z=b).response(events(a, z=[b, c, "!"]), "7d"),
+    lambda a, b, *_: rate(a, by=attribute(b, "text")),
+    lambda a, b, *_: rate(a, by=changes(b).latest(), window="7d"),
+    lambda a, b, c: recent([a, b], by=events(b).latest(c)),
+    lambda a, b, *_: open_leads(by=changes(a).latest(b)),
+    lambda a, *_: other_outcomes(a).count(),
 ]
+
+
+def events_beside(build: Any, kind: str, other: str) -> Facts:
+    """A selection that differs from that of the kind alone."""
+    return build([kind, other]) if kind != other else build(kind, z="z")
 
 
 @st.composite
@@ -61,10 +90,17 @@ def named(draw: st.DrawFn) -> Feature:
                 events(draw(st.none() | VALUES), **where),
                 account_events(draw(st.none() | VALUES), **where),
                 changes(draw(VALUES)),
+                other_events(draw(st.none() | VALUES), **where),
+                other_outcomes(draw(st.none() | VALUES)),
+                other_leads(),
             ]
         )
     )
     column, window = draw(TEXTS), draw(WINDOWS)
+    by = draw(
+        st.sampled_from([attribute(column, "text"), changes(draw(VALUES.filter(is_one))).latest()])
+    )
+    beside = account_events("!", **where), account_events(column, **where)
     return draw(
         st.sampled_from(
             [
@@ -72,9 +108,20 @@ def named(draw: st.DrawFn) -> Feature:
                 facts.mean(column, window), facts.latest(column, window=window),
                 facts.latest("value", window=window), facts.distinct(column, window),
                 facts.since_last(window), facts.ratio("7d"), facts.ratio("7d", "30d"),
+                facts.std(column, window), facts.entropy(column, window), facts.trend("7d", "30d"),
+                facts.previous(column), facts.previous(column, back=2), facts.decayed("36h"),
+                facts.mean_gap(window), facts.last_gap(), facts.regularity(window),
+                facts.last_hour(), facts.last_hour(-5), facts.last_weekday(5.5),
+                facts.business(window, 1), beside[0].share(window), beside[0].open(beside[1]),
+                beside[0].response(beside[1], window), beside[1].response(beside[0], window),
+                rate(draw(VALUES), by, window), recent(draw(VALUES), by, window), open_leads(by),
             ]
         )
     )  # fmt: skip
+
+
+def is_one(values: str | list[str]) -> bool:
+    return isinstance(values, str)
 
 
 @settings(max_examples=300)
@@ -114,6 +161,29 @@ def named_apart(features: Iterable[Feature]) -> None:
         (attribute("age()", "number"), age()),
         (attribute("count(a)", "number"), events("a").count()),
         (account_events("a").count(), events("a").count()),
+        (other_events("a").count(), account_events("a").count()),
+        (other_outcomes().count(), other_outcomes("outcomes").count()),
+        (other_outcomes("a").count(), other_events("outcomes of a").count()),
+        (other_leads().count(), other_events("leads").count()),
+        (events("a").previous(), events("a").previous(back=2)),
+        (events("a").previous(), events("a").latest()),
+        (events("a").previous(back=2), events("a, 2 back").previous()),
+        (events("a").decayed("7d"), events("a, half-life 7d").decayed("14d")),
+        (events("a").last_hour(), events("a").last_hour(1)),
+        (events("a").last_hour(1), events("a").last_hour(-1)),
+        (events("a").business("7d"), events("a").business("7d", 1)),
+        (events("a").trend("7d", "30d"), events("a").ratio("7d", "30d")),
+        (events("a").response(events("b")), events("b").response(events("a"))),
+        (events("a").response(events("b")), events("a").response(events("b", x="y"))),
+        (events("a").open(events("b")), events("a").open(events(["b", "c"]))),
+        (rate("won", attribute("a", "text")), rate("won", changes("a").latest())),
+        (rate("won", attribute("a", "text")), recent("won", attribute("a", "text"))),
+        (rate("won", attribute("a, 7d", "text")), rate("won", attribute("a", "text"), "7d")),
+        (
+            rate("won", attribute("latest(changes of a)", "text")),
+            rate("won", changes("a").latest()),
+        ),
+        (rate("won", changes("a").latest()), rate("won", events("changes of a").latest())),
     ],
 )
 def test_what_looks_alike_is_named_apart(one: Feature, other: Feature) -> None:
@@ -130,6 +200,19 @@ def test_names_read_like_their_definitions() -> None:
             changes("stage").latest(),
             attribute("company size", "number"),
             events('say "hi"').count(),
+            *events().sequence(3),
+            events("call").trend("1d", "14d"),
+            events("call").decayed("14d"),
+            events("call", channel="phone").response(events("visit"), "30d"),
+            events("task started").open(events("task ended")),
+            events("call").last_hour(-5),
+            events("call").business("30d", 5.5),
+            other_leads().count("30d"),
+            other_outcomes().count(),
+            other_outcomes("won").sum("deal_value"),
+            rate("won", by=attribute("industry", "text"), window="90d"),
+            recent("won", by=changes("owner").latest()),
+            open_leads(by=changes("owner").latest()),
         ]
     )
     assert declared.names == (
@@ -139,6 +222,21 @@ def test_names_read_like_their_definitions() -> None:
         "latest(changes of stage)",
         "company size",
         'count("say \\"hi\\"")',
+        "latest(kind of events)",
+        "previous(kind of events)",
+        "previous(kind of events, 2 back)",
+        "trend(call, 1d/14d)",
+        "decayed(call, half-life 14d)",
+        "response(call [channel=phone], to visit, 30d)",
+        "open(task started, until task ended)",
+        "last_hour(call, UTC-5h)",
+        "business(call, 30d, UTC+330m)",
+        "others.count(leads, 30d)",
+        "others.count(outcomes)",
+        "others.sum(deal_value of outcomes of won)",
+        "rate(outcomes of won, by industry, 90d)",
+        "recent(outcomes of won, by latest(changes of owner))",
+        "open_leads(leads, by latest(changes of owner))",
     )
 
 
@@ -183,6 +281,69 @@ def test_text_that_is_no_feature_set_is_refused() -> None:
             FeatureSet.from_json(text)
 
 
+NOT_DECLARED = [
+    {"aggregate": "share", "source": "events"},
+    {"aggregate": "trend", "source": "events", "window": 2, "against": 1},
+    {"aggregate": "trend", "source": "events", "window": 2},
+    {"aggregate": "ratio", "source": "events"},
+    {"aggregate": "ratio", "source": "events", "window": 2, "against": 2},
+    {"aggregate": "decayed", "source": "events"},
+    {"aggregate": "decayed", "source": "events", "half_life": 0},
+    {"aggregate": "decayed", "source": "events", "half_life": -1},
+    {"aggregate": "count", "source": "events", "window": -1},
+    {"aggregate": "count", "source": "events", "window": 10**18},
+    {"aggregate": "count", "source": "events", "column": "value"},
+    {"aggregate": "count", "source": "events", "back": 1},
+    {"aggregate": "count", "source": "changes"},
+    {"aggregate": "count", "source": "changes", "where": [["field", ["a"]]], "scope": "account"},
+    {"aggregate": "count", "source": "leads"},
+    {"aggregate": "count", "source": "outcomes"},
+    {"aggregate": "count", "source": "events", "where": [["kind", ["b", "a"]]]},
+    {"aggregate": "count", "source": "events", "where": [["kind", []]]},
+    {"aggregate": "count", "source": "events", "where": [["kind", ["a"]], ["channel", ["b"]]]},
+    {"aggregate": "sum", "source": "events"},
+    {"aggregate": "sum", "source": "events", "column": "value", "type": "text"},
+    {"aggregate": "previous", "source": "events", "column": "value", "type": "text", "back": 0},
+    {"aggregate": "previous", "source": "events", "column": "value", "type": "text"},
+    {"aggregate": "last_hour", "source": "events", "offset": 15 * HOUR},
+    {"aggregate": "last_hour", "source": "events", "offset": 1},
+    {"aggregate": "response", "source": "events"},
+    {"aggregate": "open", "source": "events", "where": [["kind", ["a"]]]},
+    {
+        "aggregate": "open", "source": "events", "where": [["kind", ["a"]]],
+        "other": [["kind", ["a"]]],
+    },
+    {"aggregate": "age", "source": "leads", "window": 1},
+    {"aggregate": "age", "source": "events"},
+    {"aggregate": "attribute", "source": "leads"},
+    {"aggregate": "rate", "source": "outcomes", "where": [["outcome", ["won"]]]},
+    {
+        "aggregate": "rate", "source": "outcomes", "where": [["outcome", ["won"]]],
+        "by": {"aggregate": "age", "source": "leads"},
+    },
+    {
+        "aggregate": "open_leads", "source": "leads",
+        "by": {"aggregate": "latest", "source": "events", "column": "page", "type": "text"},
+    },
+    {
+        "aggregate": "count", "source": "events",
+        "by": {"aggregate": "attribute", "source": "leads", "column": "a", "type": "text"},
+    },
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("feature", NOT_DECLARED, ids=str)
+def test_json_that_no_function_declares_is_refused(feature: dict[str, Any]) -> None:
+    with pytest.raises(DeclarationError, match=f'"{feature["aggregate"]}"'):
+        FeatureSet.from_json(msgspec.json.encode([feature]))
+
+
+@given(st.lists(named(), max_size=5, unique_by=lambda one: one.name))
+def test_json_of_whatever_is_declared_is_read(features: list[Feature]) -> None:
+    declared = FeatureSet(features)
+    assert FeatureSet.from_json(declared.to_json()) == declared
+
+
 def test_a_set_grows_by_addition() -> None:
     first = FeatureSet([age()])
     both = first + FeatureSet([events("call").count()]).features
@@ -204,6 +365,46 @@ REFUSED: list[tuple[Any, str, str]] = [  # what is declared, what is named, what
     (lambda: events("call").count("-1d"), "'-1d'", "write a number and us, s, m, h, d or w"),
     (lambda: events("call").ratio("30d", "7d"), "30d, 7d", "the first window must be the shorter"),
     (lambda: events("call").ratio("7d", "1w"), "7d, 1w", "the first window must be the shorter"),
+    (lambda: events("call").trend("30d", "7d"), "30d, 7d", "the first window must be the shorter"),
+    (
+        lambda: events("call").trend("7d", "168h"),
+        "7d, 168h",
+        "the first window must be the shorter",
+    ),
+    (lambda: events("call").trend("7d", None), "None", "write a number and us, s, m, h, d or w"),
+    (lambda: events("call").ratio(None), "None", "write a number and us, s, m, h, d or w"),
+    (lambda: events("call").decayed(None), "None", "write a number and us, s, m, h, d or w"),
+    (lambda: events("call").decayed("0d"), "0d", "write a number and us, s, m, h, d or w"),
+    (lambda: events("call").count("36526d"), "36526d", "leave the window out"),
+    (lambda: events("call").previous(back=0), "back = 0", "write 1"),
+    (lambda: events("call").sequence(0), "sequence(0)", "write 1"),
+    (lambda: events("call").last_hour(15), "utc_offset = 15", "write hours, such as -5 or 5.5"),
+    (lambda: events("call").last_weekday(-14.5), "-14.5", "write hours, such as -5 or 5.5"),
+    (lambda: events("call").business(utc_offset=0.001), "0.001", "write hours"),
+    (lambda: events("call").last_hour(math.nan), "nan", "write hours, such as -5 or 5.5"),
+    (lambda: events().share("7d"), "share of everything", "name a kind or a column"),
+    (lambda: events("a").response(to=events("a")), "two selections", "each by a kind or a column"),
+    (lambda: events("a").response(to=events()), "two selections", "each by a kind or a column"),
+    (lambda: events().response(to=events("a")), "two selections", "each by a kind or a column"),
+    (lambda: events("a").open(events("a")), "two selections", "each by a kind or a column"),
+    (lambda: events("a").open(account_events("b")), "both selections", "of one source and scope"),
+    (lambda: events("a").response(to=changes("b")), "both selections", "of one source and scope"),
+    (lambda: events("a").response(to="b"), "'b'", 'write events("visit")'),
+    (
+        lambda: rate("won", by="industry"),
+        "rate by 'industry'",
+        'write attribute("industry", "text")',
+    ),
+    (lambda: rate("won", by=attribute("size", "number")), "rate by size", "use a text attribute"),
+    (lambda: rate("won", by=age()), "rate by age()", "use a text attribute"),
+    (lambda: rate("won", by=events().count()), "rate by count(events)", "use a text attribute"),
+    (lambda: rate("won", by=events().latest("page", window="7d")), "7d", "without a window"),
+    (lambda: recent("won", by=account_events().latest("page")), "account.", "the lead's own"),
+    (lambda: recent("won", by=events().previous("page")), "previous(", "use a text attribute"),
+    (lambda: rate("won", by=changes(["a", "b"]).latest()), "a|b", "name one field"),
+    (lambda: open_leads(by=events().latest("page")), "latest(page of events)", "use an attribute"),
+    (lambda: open_leads(by="owner"), "open_leads by 'owner'", "write attribute"),
+    (lambda: rate("won", by=rate("won", by=attribute("a", "text"))), "rate by rate(", "use a text"),
 ]
 
 
@@ -215,93 +416,3 @@ def test_what_cannot_be_declared_is_refused_with_a_remedy(
         declare()
     assert what in str(refused.value)
     assert remedy in str(refused.value)
-
-
-SENTENCES = [
-    (events("call").count("7d"), "number of 'call' events in the last 7 days"),
-    (events().count(), "number of events"),
-    (
-        events(["call", "page_visit"], channel="web").sum("value", "36h"),
-        "total value of 'call' or 'page visit' events with channel 'web' in the last 36 hours",
-    ),
-    (events("call").mean("seconds", "1d"), "average 'seconds' of 'call' events in the last 1 day"),
-    (events("call").min(), "smallest value of 'call' events"),
-    (events("call").max("value", "2w"), "largest value of 'call' events in the last 14 days"),
-    (events("visit").distinct("page"), "number of different 'page' values of 'visit' events"),
-    (events("visit").since_first(), "days since the first 'visit' event"),
-    (events().since_last(), "days since the last event"),
-    (events("visit").latest("page"), "'page' of the latest 'visit' event"),
-    (
-        events("call").ratio("7d", "30d"),
-        "share of 'call' events in the last 30 days that fall in the last 7 days",
-    ),
-    (events("call").ratio("7d"), "share of 'call' events so far that fall in the last 7 days"),
-    (
-        account_events("demo").count("30m"),
-        "number of 'demo' events across the account in the last 30 minutes",
-    ),
-    (changes("stage").latest(), "value of the latest change of 'stage'"),
-    (changes("stage").count("1w"), "number of changes of 'stage' in the last 7 days"),
-    (changes("stage").since_last(), "days since the last change of 'stage'"),
-    (
-        changes(["stage", "owner"]).distinct("value"),
-        "number of different values of changes of 'owner' or 'stage'",
-    ),
-    (attribute("company_size", "number"), "company size"),
-    (age(), "days since the lead was created"),
-]
-
-
-@pytest.mark.parametrize(
-    ("feature", "sentence"), SENTENCES, ids=lambda one: getattr(one, "name", "")
-)
-def test_a_feature_says_in_plain_english_what_it_is(feature: Feature, sentence: str) -> None:
-    assert feature.sentence == sentence
-
-
-@given(named())
-def test_every_feature_has_its_words(feature: Feature) -> None:
-    [told] = describe(FeatureSet([feature]))
-    assert list(told) == ["name", "type", "unit", "null", "sentence", "group"]
-    assert told["unit"]
-    assert told["null"]
-    assert "None" not in " ".join(told.values())
-    assert not re.search(r"\d(d|h|m|s|us)\b", re.sub("'.*'", "", feature.sentence)) or (
-        feature.source == "leads"
-    )
-
-
-def test_unit_and_missing_value_are_explained() -> None:
-    told = {
-        (f["unit"], f["null"])
-        for f in describe(
-            FeatureSet(
-                [
-                    events("call").count(),
-                    changes("stage").count(),
-                    events("call").distinct("page"),
-                    events("call").since_last(),
-                    events("call").since_last("7d"),
-                    events("call").ratio("7d", "30d"),
-                    events("call").ratio("7d"),
-                    events("call").mean("amount", "7d"),
-                    events("call").latest("page"),
-                    attribute("industry", "text"),
-                    age(),
-                ]
-            )
-        )
-    }
-    assert told == {
-        ("events", "never missing"),
-        ("changes", "never missing"),
-        ("values", "never missing"),
-        ("days", "no events yet"),
-        ("days", "no events in the window"),
-        ("share", "no events in the longer window"),
-        ("share", "no events yet"),
-        ("unit of amount", "no events in the window that carry 'amount'"),
-        ("text", "no events yet, or the latest carries no 'page'"),
-        ("text", "not known at creation"),
-        ("days", "lead not created yet"),
-    }

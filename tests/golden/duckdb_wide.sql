@@ -75,9 +75,7 @@ WITH part0_facts AS (
           WHEN (
             s."as_of" - f."_at"
           ) < 1209600000000000
-          THEN POWER(2.0, -(
-            CAST(s."as_of" - f."_at" AS DOUBLE) / 1209600000000.0
-          ))
+          THEN EXP(CAST(s."as_of" - f."_at" AS DOUBLE) * -5.73038343716886e-13)
           ELSE 0.0
         END
       ) FILTER(WHERE

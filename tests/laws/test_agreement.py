@@ -13,7 +13,8 @@ from features.schema import History
 from tests.histories import FEATURE_SETS, busy, histories
 from tests.judge import judge, scale
 
-HISTORIES = 200
+HISTORIES, THOUSANDS = 200, 2_500
+SEEDS = st.integers(0, 2**32)
 
 
 @settings(max_examples=HISTORIES)
@@ -21,19 +22,29 @@ HISTORIES = 200
 def test_every_engine_equals_the_judge(
     generated: tuple[History, pd.DataFrame], features: FeatureSet
 ) -> None:
-    history, spine = generated
-    expected = judge(features, spine, history)
-    for engine in ("duckdb", "sqlite"):
-        agreed(compute(features, spine, history, engine), expected, features, history, engine)
+    all_agree(*generated, features)
 
 
 @settings(max_examples=HISTORIES)
-@given(st.integers(0, 2**32))
+@given(SEEDS)
 def test_every_engine_equals_the_judge_on_busy_histories(seed: int) -> None:
-    history, spine, features = busy(seed)
-    expected = judge(features, spine, history)
-    for engine in ("duckdb", "sqlite"):
-        agreed(compute(features, spine, history, engine), expected, features, history, engine)
+    all_agree(*busy(seed))
+
+
+@pytest.mark.slow
+@settings(max_examples=THOUSANDS)
+@given(histories(), FEATURE_SETS)
+def test_every_engine_equals_the_judge_thousands_of_times(
+    generated: tuple[History, pd.DataFrame], features: FeatureSet
+) -> None:
+    all_agree(*generated, features)
+
+
+@pytest.mark.slow
+@settings(max_examples=THOUSANDS)
+@given(SEEDS)
+def test_every_engine_equals_the_judge_on_thousands_of_busy_histories(seed: int) -> None:
+    all_agree(*busy(seed))
 
 
 @settings(max_examples=200)
@@ -46,6 +57,13 @@ def test_duckdb_in_many_blocks_on_many_threads_equals_the_judge(
         patch.setattr(duckdb, "BLOCK", 1)
         found = compute(features, spine, history)
     agreed(found, judge(features, spine, history), features, history, "duckdb in blocks")
+
+
+def all_agree(history: History, spine: pd.DataFrame, features: FeatureSet) -> None:
+    """Every engine in process equals the judge."""
+    expected = judge(features, spine, history)
+    for engine in ("duckdb", "sqlite"):
+        agreed(compute(features, spine, history, engine), expected, features, history, engine)
 
 
 def agreed(
