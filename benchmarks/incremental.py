@@ -3,9 +3,9 @@
     python -m benchmarks.incremental
 
 A simulated funnel of 18 months, every open lead at every midnight, the default features. Both
-sides label all rows and end with the signature that the next day needs; processor seconds of all threads,
-best of the rounds. The two sets are the same: rows, labels, counts, times and texts exactly, sums
-of fractions within 1e-9 (a build adds facts up in the order that its blocks give).
+sides label all rows and end with the signature that the next day needs; processor seconds of all
+threads, best of the rounds. The two sets are the same: rows, labels, counts, times and texts
+exactly, sums of fractions within 1e-9 (a build adds facts up in the order its blocks give).
 """
 
 from __future__ import annotations
