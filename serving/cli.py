@@ -220,7 +220,8 @@ def explain(feature: str | None, config: Path, dialect: str) -> None:
 @click.option(
     "--disk", type=click.Path(file_okay=False, path_type=Path), metavar="DIRECTORY",
     help="Keep the training set in a Parquet file there and read it in blocks: for more rows than "
-    "memory holds. The model is the same; training takes longer.",
+    "memory holds. The next training there computes only the rows that newer history can change. "
+    "The model is the same.",
 )  # fmt: skip
 @click.option(
     "--dask", metavar="tcp://HOST:PORT",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -274,18 +274,23 @@ def store(
     history: History,
     directory: Path,
     progress: Progress | None = None,
+    columns: Callable[[int, int], pd.DataFrame] | None = None,
 ) -> StoredSet:
     """The training set of :func:`build`, computed some rows at a time into a file in ``directory``.
 
-    Sums may differ in their last digit: facts are added up in another order.
+    Sums may differ in their last digit: facts are added up in another order. ``columns`` gives the
+    features of the rows ``first <= row < last`` where they are not all to be computed.
     """
     say = progress or (lambda _: None)
 
-    def computed() -> Iterator[pd.DataFrame]:
+    def computed(first: int, last: int) -> pd.DataFrame:
+        spine = rows[["lead_id", "as_of"]].iloc[first:last]
+        return compute(features, spine.reset_index(drop=True), history)
+
+    def made() -> Iterator[pd.DataFrame]:
         for first in range(0, max(len(rows), 1), BUILD_ROWS):
-            spine = rows[["lead_id", "as_of"]].iloc[first : first + BUILD_ROWS]
-            yield compute(features, spine.reset_index(drop=True), history)
+            yield (columns or computed)(first, min(first + BUILD_ROWS, len(rows)))
             say(min((first + BUILD_ROWS) / max(len(rows), 1), 1.0))
 
-    path = _write(rows, features, computed(), directory)
+    path = _write(rows, features, made(), directory)
     return StoredSet.open(path, features)

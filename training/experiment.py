@@ -19,8 +19,9 @@ from features.source import Evaluation, Population
 from features.times import DAY, duration_text, iso, micros
 from training import bundle, timeline
 from training.baselines import BaseRate, Contender, NaiveBayes, Scorecard
-from training.dataset import Training, blocks, build, labelled, store
+from training.dataset import Training, blocks, build, labelled
 from training.evaluate import Outcomes, Predictions, evaluate, measure
+from training.extend import keep
 from training.grow import Grower, here
 from training.model import LeadModel, Recipe, lead_weights, train
 from training.report import Report, TopFeature
@@ -143,15 +144,14 @@ def training_set(
 ) -> Training:
     """The planned rows with their features; events that tell the outcome are never read.
 
-    With a ``directory``, the features are written there a block at a time and stay there.
+    With a ``directory``, the features are written there a block at a time and stay there; of the
+    set that was kept there last, only what the history since then can change is computed.
     """
     say = progress or _silent
     seen = visible_features(history, source.reveals)
     step = f"{len(planned.features)} features of {len(planned.rows):,} rows"
     if directory is not None:
-        return store(
-            planned.rows, planned.features, seen, directory, lambda share: say(step, share)
-        )
+        return keep(planned.rows, planned.features, seen, directory, lambda share: say(step, share))
     return build(planned.rows, planned.features, seen, lambda share: say(step, share))
 
 
