@@ -49,7 +49,7 @@ def broad_set(history: History) -> FeatureSet:
     kinds = sorted(history.events["kind"].unique())
     month = [events(k).count("30d") for k in kinds]
     decayed = [events(k).decayed("14d") for k in kinds]
-    return feature_set(history) + (*month, *decayed)
+    return FeatureSet([*feature_set(history).features, *month, *decayed])
 
 
 def overall() -> tuple[Feature, ...]:

@@ -2,7 +2,8 @@
 
 The facts are a table ``f`` with ``_at`` and the columns that features read; ``as_of`` is given as
 an expression. *Ordered* features read facts that also carry ``_rank`` (1 = the latest), ``_before``
-(the time of the fact before), and of their own ``_answers<n>``, ``_asked<n>`` or ``_same<n>``.
+(the time of the fact before), and of their own ``_answers<n>`` and ``_asked<n>``. An entropy reads
+``_count<n>``: how many facts of a row have a value (see :func:`counts`).
 """
 
 from __future__ import annotations
@@ -248,25 +249,23 @@ def _response(over: _Over) -> exp.Expression:
 
 
 def _entropy(over: _Over) -> exp.Expression:
-    """ln N - (sum over values of c ln c) / N; the sum telescopes over the c facts of a value."""
-    k = over.own("same")
-    earlier = exp.Paren(this=sql.minus(k.copy(), sql.number(1)))
-    grown = sql.minus(_times_log(k), _times_log(earlier))
-    step = sql.case(
-        (sql.all_of([sql.present(over.column), k.copy() > sql.number(1)]), grown),
-        default=exp.Literal.number("0.0"),
+    """ln N - (sum of c ln c) / N, over the counts c of the values."""
+    count = over.own("count")
+    some = exp.Where(this=count.copy() > sql.number(0))
+    different = exp.Filter(this=_count(), expression=some)
+    each = sql.case((count.copy() > sql.number(1), _times_log(sql.double(count.copy()))),
+                    default=exp.Literal.number("0.0"))  # fmt: skip
+    every = exp.Sum(this=count.copy())
+    log = exp.Ln(this=exp.Nullif(this=sql.double(every), expression=sql.number(0)))
+    spread = sql.minus(log, sql.divided(exp.Sum(this=each), every.copy()))
+    return sql.case(
+        (different > sql.number(1), spread),
+        (different.copy().eq(sql.number(1)), exp.Literal.number("0.0")),
     )
-    count = over.windowed(exp.Count(this=over.column))
-    log = exp.Ln(this=exp.Nullif(this=sql.double(count), expression=sql.number(0)))
-    low, high = (over.windowed(extreme(this=over.column)) for extreme in (exp.Min, exp.Max))
-    spread = sql.minus(log, sql.divided(over.windowed(exp.Sum(this=step)), count.copy()))
-    return sql.case((low < high, spread), (low.copy().eq(high.copy()), exp.Literal.number("0.0")))
 
 
-def _times_log(k: exp.Expression) -> exp.Expression:
-    safe = sql.case((k.copy() > sql.number(1), sql.double(k.copy())),
-                    default=exp.Literal.number("1.0"))  # fmt: skip
-    return exp.Mul(this=safe, expression=exp.Ln(this=safe.copy()))
+def _times_log(number: exp.Expression) -> exp.Expression:
+    return exp.Mul(this=number, expression=exp.Ln(this=number.copy()))
 
 
 _BUILDERS: dict[str, Callable[[_Over], exp.Expression]] = {
@@ -320,7 +319,14 @@ def helpers(
                                default=sql.number(0))  # fmt: skip
             made[f"_answers{number}"] = answers
             made[f"_asked{number}"] = next_older(answers.copy())
-        elif feature.aggregate == "entropy":
-            same = [*keys, sql.column(str(feature.column), "f")]
-            made[f"_same{number}"] = sql.over(exp.RowNumber(), same, newest)
     return made
+
+
+def counts(
+    features: dict[int, Feature], as_of: exp.Expression, keyed: bool
+) -> dict[str, exp.Expression]:
+    """How many facts of a (row, value) each entropy counts, by name; tables are ``s`` and ``f``."""
+    return {
+        f"_count{number}": _Over(feature, number, as_of, keyed, False).count(feature.window)
+        for number, feature in features.items()
+    }

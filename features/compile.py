@@ -21,7 +21,7 @@ import msgspec
 from sqlglot import exp
 
 from features import sql
-from features.aggregates import helpers, needs_until, selected, value
+from features.aggregates import counts, helpers, needs_until, selected, value
 from features.feature import Feature, Scope, Source
 from features.language import FeatureSet
 from features.segments import segments
@@ -34,12 +34,16 @@ _KNOWN = {**dict.fromkeys(_ID, "known_at"), "leads": "created_at"}
 
 @dataclass(frozen=True)
 class Selection:
-    """Facts that are read together: those of a source, or (``ordered``) some of them in order."""
+    """Facts that are read together: those of a source.
+
+    ``ordered``: some of them (``only``), in their order. ``counted``: by the values of a column.
+    """
 
     source: Source
     scope: Scope
     ordered: bool = False
     only: tuple[exp.Expression, ...] = ()
+    counted: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,11 @@ def _part(feature: Feature, in_order: Collection[object]) -> object:
         return feature.by
     if feature.ordered or (feature.aggregate == "latest" and _selection(feature) in in_order):
         return _selection(feature)
-    return feature.source, feature.scope
+    return feature.source, feature.scope, _counted(feature)
+
+
+def _counted(feature: Feature) -> str | None:
+    return feature.column if feature.aggregate == "entropy" else None
 
 
 def _wide_part(
@@ -109,7 +117,7 @@ def _wide_part(
     one = next(iter(members.values()))
     if one.by is not None:
         return segments(members, name, spine, wide_tree([one.by], f"{name}_points", f"{name}_"))
-    chosen = Selection(one.source, one.scope)
+    chosen = Selection(one.source, one.scope, counted=_counted(one))
     if any(feature.ordered for feature in members.values()):
         wheres = dict.fromkeys(where for where in (one.where, one.other) if where)
         only = tuple(sql.all_of(selected(where, "f")) for where in wheres)
@@ -127,7 +135,9 @@ def long(features: FeatureSet, dialect: str, worth: int = 0) -> tuple[list[Cells
     shapes: dict[tuple[Selection, tuple[str, ...]], dict[int, Feature]] = {}
     for position, feature in enumerate(features.features):
         if _can_be_long(feature):
-            chosen = Selection(feature.source, feature.scope, feature.ordered)
+            chosen = Selection(
+                feature.source, feature.scope, feature.ordered, counted=_counted(feature)
+            )
             shape = tuple(field for field, _ in feature.where)
             shapes.setdefault((chosen, shape), {})[position] = feature
     chosen_shapes = {key: members for key, members in shapes.items() if _saved(members) >= worth}
@@ -208,7 +218,9 @@ def _facts(
         named |= {"_lead": lead, "_id": order[-1]}
     newest = sql.ordered(order, newest_first=True)
     those_after = sql.rows_between("UNBOUNDED PRECEDING", "1 PRECEDING")
-    for number, feature in features.items():
+    # The widest windows last: what is summed up comes in their order.
+    by_width = sorted(features.items(), key=lambda item: item[1].aggregate != "distinct")
+    for number, feature in by_width:
         if not chosen.ordered and needs_until(feature, shape is not None):
             seen, same = _seen(feature, at, known, owner, shape)
             named[f"_until{number}"] = sql.over(exp.Min(this=seen), same, newest, those_after)
@@ -253,6 +265,9 @@ def _aggregate(
     if chosen.ordered:
         query = _in_order(query, chosen, features, keys, shape)
         row, as_of = sql.column("_row", "f"), sql.column("as_of", "f")
+    elif chosen.counted is not None:
+        query = _by_value(query, chosen.counted, features, keys, shape is not None)
+        row = sql.column("_row", "f")
     keyed = shape is not None or chosen.ordered
     values = [
         sql.named(value(feature, number, as_of, keyed, chosen.ordered), number)
@@ -280,6 +295,21 @@ def _in_order(
     inner = pairs.select(row, as_of, *columns).select(
         *(made.as_(name, quoted=True) for name, made in extra.items())
     )
+    return exp.select().from_(inner.subquery("f", copy=False))
+
+
+def _by_value(
+    pairs: exp.Select,
+    column: str,
+    features: dict[int, Feature],
+    keys: Sequence[exp.Expression],
+    keyed: bool,
+) -> exp.Select:
+    """How many visible facts of a row have each value of a column, as a table to aggregate."""
+    row, held = sql.column("_row", "s"), sql.column(column, "f")
+    made = counts(features, sql.column("as_of", "s"), keyed)
+    pairs = pairs.where(sql.present(held)).group_by(row, *keys, held)
+    inner = pairs.select(row, *keys, *(n.as_(name, quoted=True) for name, n in made.items()))
     return exp.select().from_(inner.subquery("f", copy=False))
 
 

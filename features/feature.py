@@ -21,7 +21,7 @@ Scope = Literal["lead", "account", "others"]
 Type = Literal["number", "text"]
 Where = tuple[tuple[str, tuple[str, ...]], ...]
 
-ORDERED = ("previous", "last_gap", "regularity", "entropy", "response")
+ORDERED = ("previous", "last_gap", "regularity", "response")
 """Aggregates that need the visible facts in their order, not only as a set."""
 
 SEGMENT = ("rate", "recent", "open_leads")

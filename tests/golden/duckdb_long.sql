@@ -202,7 +202,6 @@ WITH facts AS (
     x."lead_id" AS "_owner",
     x."occurred_at" AS "_at",
     x."known_at" AS "_known",
-    x."channel" AS "channel",
     x."kind" AS "kind",
     ROW_NUMBER() OVER (
       PARTITION BY x."lead_id"
@@ -213,76 +212,15 @@ WITH facts AS (
 SELECT
   f."_row",
   MAX(f."kind") FILTER(WHERE
-    f."_rank" = 3) AS f0,
-  CASE
-    WHEN MIN(f."channel") FILTER(WHERE
-      f."_at" >= (
-        f."as_of" - 2592000000000
-      )) < MAX(f."channel") FILTER(WHERE
-      f."_at" >= (
-        f."as_of" - 2592000000000
-      ))
-    THEN LN(
-      NULLIF(
-        CAST(COUNT(f."channel") FILTER(WHERE
-          f."_at" >= (
-            f."as_of" - 2592000000000
-          )) AS DOUBLE),
-        0
-      )
-    ) - CAST(SUM(
-      CASE
-        WHEN NOT f."channel" IS NULL AND f."_same1" > 1
-        THEN CASE WHEN f."_same1" > 1 THEN CAST(f."_same1" AS DOUBLE) ELSE 1.0 END * LN(CASE WHEN f."_same1" > 1 THEN CAST(f."_same1" AS DOUBLE) ELSE 1.0 END) - CASE
-          WHEN (
-            f."_same1" - 1
-          ) > 1
-          THEN CAST((
-            f."_same1" - 1
-          ) AS DOUBLE)
-          ELSE 1.0
-        END * LN(
-          CASE
-            WHEN (
-              f."_same1" - 1
-            ) > 1
-            THEN CAST((
-              f."_same1" - 1
-            ) AS DOUBLE)
-            ELSE 1.0
-          END
-        )
-        ELSE 0.0
-      END
-    ) FILTER(WHERE
-      f."_at" >= (
-        f."as_of" - 2592000000000
-      )) AS DOUBLE) / NULLIF(
-      COUNT(f."channel") FILTER(WHERE
-        f."_at" >= (
-          f."as_of" - 2592000000000
-        )),
-      0
-    )
-    WHEN MIN(f."channel") FILTER(WHERE
-      f."_at" >= (
-        f."as_of" - 2592000000000
-      )) = MAX(f."channel") FILTER(WHERE
-      f."_at" >= (
-        f."as_of" - 2592000000000
-      ))
-    THEN 0.0
-  END AS f1
+    f."_rank" = 3) AS f0
 FROM (
   SELECT
     s."_row",
     s."as_of",
     f."_at",
-    f."channel",
     f."kind",
     ROW_NUMBER() OVER (PARTITION BY s."_row" ORDER BY f."_place" DESC) AS "_rank",
-    LEAD(f."_at") OVER (PARTITION BY s."_row" ORDER BY f."_place" DESC) AS "_before",
-    ROW_NUMBER() OVER (PARTITION BY s."_row", f."channel" ORDER BY f."_place" DESC) AS "_same1"
+    LEAD(f."_at") OVER (PARTITION BY s."_row" ORDER BY f."_place" DESC) AS "_before"
   FROM spine AS s
   JOIN facts AS f
     ON f."_owner" = s."lead_id" AND f."_at" < s."as_of" AND f."_known" < s."as_of"
@@ -335,6 +273,49 @@ FROM (
 GROUP BY
   f."_row",
   f."kind";
+
+WITH facts AS (
+  SELECT
+    x."lead_id" AS "_owner",
+    x."occurred_at" AS "_at",
+    x."known_at" AS "_known",
+    x."channel" AS "channel"
+  FROM events AS x
+)
+SELECT
+  f."_row",
+  CASE
+    WHEN COUNT(*) FILTER(WHERE
+      f."_count0" > 0) > 1
+    THEN LN(NULLIF(CAST(SUM(f."_count0") AS DOUBLE), 0)) - CAST(SUM(
+      CASE
+        WHEN f."_count0" > 1
+        THEN CAST(f."_count0" AS DOUBLE) * LN(CAST(f."_count0" AS DOUBLE))
+        ELSE 0.0
+      END
+    ) AS DOUBLE) / NULLIF(SUM(f."_count0"), 0)
+    WHEN COUNT(*) FILTER(WHERE
+      f."_count0" > 0) = 1
+    THEN 0.0
+  END AS f0
+FROM (
+  SELECT
+    s."_row",
+    COUNT(*) FILTER(WHERE
+      f."_at" >= (
+        s."as_of" - 2592000000000
+      )) AS "_count0"
+  FROM spine AS s
+  JOIN facts AS f
+    ON f."_owner" = s."lead_id" AND f."_at" < s."as_of" AND f."_known" < s."as_of"
+  WHERE
+    NOT f."channel" IS NULL
+  GROUP BY
+    s."_row",
+    f."channel"
+) AS f
+GROUP BY
+  f."_row";
 
 WITH facts AS (
   SELECT

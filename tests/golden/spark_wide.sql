@@ -228,7 +228,6 @@ WITH part0_facts AS (
     x.`lead_id` AS `_owner`,
     x.`occurred_at` AS `_at`,
     x.`known_at` AS `_known`,
-    x.`channel` AS `channel`,
     x.`kind` AS `kind`,
     x.`lead_id` AS `_lead`,
     x.`event_id` AS `_id`
@@ -237,79 +236,15 @@ WITH part0_facts AS (
   SELECT
     f.`_row`,
     MAX(f.`kind`) FILTER(WHERE
-      f.`_rank` = 3) AS f26,
-    CASE
-      WHEN MIN(f.`channel`) FILTER(WHERE
-        f.`_at` >= (
-          f.`as_of` - 2592000000000
-        )) < MAX(f.`channel`) FILTER(WHERE
-        f.`_at` >= (
-          f.`as_of` - 2592000000000
-        ))
-      THEN LN(
-        NULLIF(
-          CAST(COUNT(f.`channel`) FILTER(WHERE
-            f.`_at` >= (
-              f.`as_of` - 2592000000000
-            )) AS DOUBLE),
-          0
-        )
-      ) - CAST(SUM(
-        CASE
-          WHEN NOT f.`channel` IS NULL AND f.`_same29` > 1
-          THEN CASE WHEN f.`_same29` > 1 THEN CAST(f.`_same29` AS DOUBLE) ELSE 1.0 END * LN(CASE WHEN f.`_same29` > 1 THEN CAST(f.`_same29` AS DOUBLE) ELSE 1.0 END) - CASE
-            WHEN (
-              f.`_same29` - 1
-            ) > 1
-            THEN CAST((
-              f.`_same29` - 1
-            ) AS DOUBLE)
-            ELSE 1.0
-          END * LN(
-            CASE
-              WHEN (
-                f.`_same29` - 1
-              ) > 1
-              THEN CAST((
-                f.`_same29` - 1
-              ) AS DOUBLE)
-              ELSE 1.0
-            END
-          )
-          ELSE 0.0
-        END
-      ) FILTER(WHERE
-        f.`_at` >= (
-          f.`as_of` - 2592000000000
-        )) AS DOUBLE) / NULLIF(
-        COUNT(f.`channel`) FILTER(WHERE
-          f.`_at` >= (
-            f.`as_of` - 2592000000000
-          )),
-        0
-      )
-      WHEN MIN(f.`channel`) FILTER(WHERE
-        f.`_at` >= (
-          f.`as_of` - 2592000000000
-        )) = MAX(f.`channel`) FILTER(WHERE
-        f.`_at` >= (
-          f.`as_of` - 2592000000000
-        ))
-      THEN 0.0
-    END AS f29
+      f.`_rank` = 3) AS f26
   FROM (
     SELECT
       s.`_row`,
       s.`as_of`,
       f.`_at`,
-      f.`channel`,
       f.`kind`,
       ROW_NUMBER() OVER (PARTITION BY s.`_row` ORDER BY f.`_at` DESC, f.`_lead` DESC, f.`_id` DESC) AS `_rank`,
-      LEAD(f.`_at`) OVER (PARTITION BY s.`_row` ORDER BY f.`_at` DESC, f.`_lead` DESC, f.`_id` DESC) AS `_before`,
-      ROW_NUMBER() OVER (
-        PARTITION BY s.`_row`, f.`channel`
-        ORDER BY f.`_at` DESC, f.`_lead` DESC, f.`_id` DESC
-      ) AS `_same29`
+      LEAD(f.`_at`) OVER (PARTITION BY s.`_row` ORDER BY f.`_at` DESC, f.`_lead` DESC, f.`_id` DESC) AS `_before`
     FROM spine AS s
     JOIN part3_facts AS f
       ON f.`_owner` = s.`lead_id` AND f.`_at` < s.`as_of` AND f.`_known` < s.`as_of`
@@ -362,11 +297,53 @@ WITH part0_facts AS (
     x.`lead_id` AS `_owner`,
     x.`occurred_at` AS `_at`,
     x.`known_at` AS `_known`,
+    x.`channel` AS `channel`
+  FROM events AS x
+), part5 AS (
+  SELECT
+    f.`_row`,
+    CASE
+      WHEN COUNT(*) FILTER(WHERE
+        f.`_count29` > 0) > 1
+      THEN LN(NULLIF(CAST(SUM(f.`_count29`) AS DOUBLE), 0)) - CAST(SUM(
+        CASE
+          WHEN f.`_count29` > 1
+          THEN CAST(f.`_count29` AS DOUBLE) * LN(CAST(f.`_count29` AS DOUBLE))
+          ELSE 0.0
+        END
+      ) AS DOUBLE) / NULLIF(SUM(f.`_count29`), 0)
+      WHEN COUNT(*) FILTER(WHERE
+        f.`_count29` > 0) = 1
+      THEN 0.0
+    END AS f29
+  FROM (
+    SELECT
+      s.`_row`,
+      COUNT(*) FILTER(WHERE
+        f.`_at` >= (
+          s.`as_of` - 2592000000000
+        )) AS `_count29`
+    FROM spine AS s
+    JOIN part5_facts AS f
+      ON f.`_owner` = s.`lead_id` AND f.`_at` < s.`as_of` AND f.`_known` < s.`as_of`
+    WHERE
+      NOT f.`channel` IS NULL
+    GROUP BY
+      s.`_row`,
+      f.`channel`
+  ) AS f
+  GROUP BY
+    f.`_row`
+), part6_facts AS (
+  SELECT
+    x.`lead_id` AS `_owner`,
+    x.`occurred_at` AS `_at`,
+    x.`known_at` AS `_known`,
     x.`kind` AS `kind`,
     x.`lead_id` AS `_lead`,
     x.`event_id` AS `_id`
   FROM events AS x
-), part5 AS (
+), part6 AS (
   SELECT
     f.`_row`,
     CAST(AVG(CAST(f.`_at` - f.`_before` AS DOUBLE)) FILTER(WHERE
@@ -385,7 +362,7 @@ WITH part0_facts AS (
       CASE WHEN f.`kind` = 'call' THEN 1 ELSE 0 END AS `_answers30`,
       LEAD(CASE WHEN f.`kind` = 'call' THEN 1 ELSE 0 END) OVER (PARTITION BY s.`_row` ORDER BY f.`_at` DESC, f.`_lead` DESC, f.`_id` DESC) AS `_asked30`
     FROM spine AS s
-    JOIN part5_facts AS f
+    JOIN part6_facts AS f
       ON f.`_owner` = s.`lead_id` AND f.`_at` < s.`as_of` AND f.`_known` < s.`as_of`
     WHERE
       (
@@ -396,7 +373,7 @@ WITH part0_facts AS (
   ) AS f
   GROUP BY
     f.`_row`
-), part6_facts AS (
+), part7_facts AS (
   SELECT
     o.`account_id` AS `_owner`,
     x.`created_at` AS `_at`,
@@ -409,35 +386,10 @@ WITH part0_facts AS (
   FROM leads AS x
   JOIN leads AS o
     ON o.`lead_id` = x.`lead_id`
-), part6 AS (
-  SELECT
-    s.`_row`,
-    COUNT(*) AS f31
-  FROM spine AS s
-  JOIN leads AS l
-    ON l.`lead_id` = s.`lead_id` AND l.`created_at` < s.`as_of`
-  JOIN part6_facts AS f
-    ON f.`_owner` = l.`account_id`
-    AND f.`_at` < s.`as_of`
-    AND f.`_known` < s.`as_of`
-    AND f.`_lead` <> s.`lead_id`
-  GROUP BY
-    s.`_row`
-), part7_facts AS (
-  SELECT
-    o.`account_id` AS `_owner`,
-    x.`occurred_at` AS `_at`,
-    CASE WHEN x.`known_at` > o.`created_at` THEN x.`known_at` ELSE o.`created_at` END AS `_known`,
-    x.`lead_id` AS `_lead`,
-    x.`kind` AS `kind`
-  FROM events AS x
-  JOIN leads AS o
-    ON o.`lead_id` = x.`lead_id`
 ), part7 AS (
   SELECT
     s.`_row`,
-    CAST(MIN(s.`as_of` - f.`_at`) FILTER(WHERE
-      f.`kind` = 'visit') AS DOUBLE) / 86400000000.0 AS f32
+    COUNT(*) AS f31
   FROM spine AS s
   JOIN leads AS l
     ON l.`lead_id` = s.`lead_id` AND l.`created_at` < s.`as_of`
@@ -454,16 +406,15 @@ WITH part0_facts AS (
     x.`occurred_at` AS `_at`,
     CASE WHEN x.`known_at` > o.`created_at` THEN x.`known_at` ELSE o.`created_at` END AS `_known`,
     x.`lead_id` AS `_lead`,
-    x.`deal_value` AS `deal_value`,
-    x.`outcome` AS `outcome`
-  FROM outcomes AS x
+    x.`kind` AS `kind`
+  FROM events AS x
   JOIN leads AS o
     ON o.`lead_id` = x.`lead_id`
 ), part8 AS (
   SELECT
     s.`_row`,
-    COALESCE(SUM(f.`deal_value`) FILTER(WHERE
-      f.`outcome` = 'won'), 0) AS f33
+    CAST(MIN(s.`as_of` - f.`_at`) FILTER(WHERE
+      f.`kind` = 'visit') AS DOUBLE) / 86400000000.0 AS f32
   FROM spine AS s
   JOIN leads AS l
     ON l.`lead_id` = s.`lead_id` AND l.`created_at` < s.`as_of`
@@ -474,94 +425,32 @@ WITH part0_facts AS (
     AND f.`_lead` <> s.`lead_id`
   GROUP BY
     s.`_row`
-), part9_settled AS (
+), part9_facts AS (
   SELECT
-    -ROW_NUMBER() OVER (ORDER BY x.`lead_id` ASC, x.`outcome` ASC) AS `_row`,
-    x.`lead_id` AS `lead_id`,
-    x.`outcome` AS `outcome`,
-    x.`occurred_at` AS `occurred_at`,
-    CASE WHEN x.`known_at` > x.`occurred_at` THEN x.`known_at` ELSE x.`occurred_at` END AS `seen`
+    o.`account_id` AS `_owner`,
+    x.`occurred_at` AS `_at`,
+    CASE WHEN x.`known_at` > o.`created_at` THEN x.`known_at` ELSE o.`created_at` END AS `_known`,
+    x.`lead_id` AS `_lead`,
+    x.`deal_value` AS `deal_value`,
+    x.`outcome` AS `outcome`
   FROM outcomes AS x
-), part9_points AS (
-  SELECT
-    x.`_row` AS `_row`,
-    x.`lead_id` AS `lead_id`,
-    x.`as_of` AS `as_of`
-  FROM spine AS x
-  UNION ALL
-  SELECT
-    x.`_row` AS `_row`,
-    x.`lead_id` AS `lead_id`,
-    x.`occurred_at` AS `as_of`
-  FROM part9_settled AS x
-), part9_segment AS (
-  SELECT
-    s.`_row`,
-    l.`industry` AS f0
-  FROM part9_points AS s
-  LEFT JOIN leads AS l
-    ON l.`lead_id` = s.`lead_id` AND l.`created_at` < s.`as_of`
-), part9_ledger AS (
-  SELECT
-    CAST(s.`_row` AS BIGINT) AS `_row`,
-    g.`f0` AS `segment`,
-    s.`as_of` AS `moment`,
-    0 AS `fact`,
-    0 AS `_won`,
-    0 AS `_all`
-  FROM spine AS s
-  JOIN part9_segment AS g
-    ON g.`_row` = s.`_row`
-  WHERE
-    NOT g.`f0` IS NULL
-  UNION ALL
-  SELECT
-    CAST(NULL AS BIGINT) AS `_row`,
-    g.`f0` AS `segment`,
-    o.`seen` AS `moment`,
-    1 AS `fact`,
-    CASE WHEN o.`outcome` = 'won' THEN 1 ELSE 0 END AS `_won`,
-    1 AS `_all`
-  FROM part9_settled AS o
-  JOIN part9_segment AS g
-    ON g.`_row` = o.`_row`
-  WHERE
-    NOT g.`f0` IS NULL
-), part9_sums AS (
-  SELECT
-    t.`_row` AS `_row`,
-    SUM(t.`_won`) OVER (
-      PARTITION BY t.`segment`
-      ORDER BY t.`moment` ASC, t.`fact` ASC
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS `_won`,
-    SUM(t.`_won`) OVER (
-      ORDER BY t.`moment` ASC, t.`fact` ASC
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS `_of_won`,
-    SUM(t.`_all`) OVER (
-      PARTITION BY t.`segment`
-      ORDER BY t.`moment` ASC, t.`fact` ASC
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS `_all`,
-    SUM(t.`_all`) OVER (
-      ORDER BY t.`moment` ASC, t.`fact` ASC
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS `_of_all`
-  FROM part9_ledger AS t
+  JOIN leads AS o
+    ON o.`lead_id` = x.`lead_id`
 ), part9 AS (
   SELECT
-    r.`_row`,
-    CAST((
-      r.`_won` + 20 * (
-        CAST(r.`_of_won` AS DOUBLE) / NULLIF(r.`_of_all`, 0)
-      )
-    ) AS DOUBLE) / NULLIF((
-      r.`_all` + 20
-    ), 0) AS f34
-  FROM part9_sums AS r
-  WHERE
-    NOT r.`_row` IS NULL
+    s.`_row`,
+    COALESCE(SUM(f.`deal_value`) FILTER(WHERE
+      f.`outcome` = 'won'), 0) AS f33
+  FROM spine AS s
+  JOIN leads AS l
+    ON l.`lead_id` = s.`lead_id` AND l.`created_at` < s.`as_of`
+  JOIN part9_facts AS f
+    ON f.`_owner` = l.`account_id`
+    AND f.`_at` < s.`as_of`
+    AND f.`_known` < s.`as_of`
+    AND f.`_lead` <> s.`lead_id`
+  GROUP BY
+    s.`_row`
 ), part10_settled AS (
   SELECT
     -ROW_NUMBER() OVER (ORDER BY x.`lead_id` ASC, x.`outcome` ASC) AS `_row`,
@@ -582,7 +471,95 @@ WITH part0_facts AS (
     x.`lead_id` AS `lead_id`,
     x.`occurred_at` AS `as_of`
   FROM part10_settled AS x
-), part10_part0_facts AS (
+), part10_segment AS (
+  SELECT
+    s.`_row`,
+    l.`industry` AS f0
+  FROM part10_points AS s
+  LEFT JOIN leads AS l
+    ON l.`lead_id` = s.`lead_id` AND l.`created_at` < s.`as_of`
+), part10_ledger AS (
+  SELECT
+    CAST(s.`_row` AS BIGINT) AS `_row`,
+    g.`f0` AS `segment`,
+    s.`as_of` AS `moment`,
+    0 AS `fact`,
+    0 AS `_won`,
+    0 AS `_all`
+  FROM spine AS s
+  JOIN part10_segment AS g
+    ON g.`_row` = s.`_row`
+  WHERE
+    NOT g.`f0` IS NULL
+  UNION ALL
+  SELECT
+    CAST(NULL AS BIGINT) AS `_row`,
+    g.`f0` AS `segment`,
+    o.`seen` AS `moment`,
+    1 AS `fact`,
+    CASE WHEN o.`outcome` = 'won' THEN 1 ELSE 0 END AS `_won`,
+    1 AS `_all`
+  FROM part10_settled AS o
+  JOIN part10_segment AS g
+    ON g.`_row` = o.`_row`
+  WHERE
+    NOT g.`f0` IS NULL
+), part10_sums AS (
+  SELECT
+    t.`_row` AS `_row`,
+    SUM(t.`_won`) OVER (
+      PARTITION BY t.`segment`
+      ORDER BY t.`moment` ASC, t.`fact` ASC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `_won`,
+    SUM(t.`_won`) OVER (
+      ORDER BY t.`moment` ASC, t.`fact` ASC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `_of_won`,
+    SUM(t.`_all`) OVER (
+      PARTITION BY t.`segment`
+      ORDER BY t.`moment` ASC, t.`fact` ASC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `_all`,
+    SUM(t.`_all`) OVER (
+      ORDER BY t.`moment` ASC, t.`fact` ASC
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS `_of_all`
+  FROM part10_ledger AS t
+), part10 AS (
+  SELECT
+    r.`_row`,
+    CAST((
+      r.`_won` + 20 * (
+        CAST(r.`_of_won` AS DOUBLE) / NULLIF(r.`_of_all`, 0)
+      )
+    ) AS DOUBLE) / NULLIF((
+      r.`_all` + 20
+    ), 0) AS f34
+  FROM part10_sums AS r
+  WHERE
+    NOT r.`_row` IS NULL
+), part11_settled AS (
+  SELECT
+    -ROW_NUMBER() OVER (ORDER BY x.`lead_id` ASC, x.`outcome` ASC) AS `_row`,
+    x.`lead_id` AS `lead_id`,
+    x.`outcome` AS `outcome`,
+    x.`occurred_at` AS `occurred_at`,
+    CASE WHEN x.`known_at` > x.`occurred_at` THEN x.`known_at` ELSE x.`occurred_at` END AS `seen`
+  FROM outcomes AS x
+), part11_points AS (
+  SELECT
+    x.`_row` AS `_row`,
+    x.`lead_id` AS `lead_id`,
+    x.`as_of` AS `as_of`
+  FROM spine AS x
+  UNION ALL
+  SELECT
+    x.`_row` AS `_row`,
+    x.`lead_id` AS `lead_id`,
+    x.`occurred_at` AS `as_of`
+  FROM part11_settled AS x
+), part11_part0_facts AS (
   SELECT
     x.`lead_id` AS `_owner`,
     x.`known_at` AS `_at`,
@@ -600,26 +577,26 @@ WITH part0_facts AS (
       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS `_until0`
   FROM changes AS x
-), part10_part0 AS (
+), part11_part0 AS (
   SELECT
     s.`_row`,
     MAX(f.`value`) FILTER(WHERE
       f.`field` = 'owner' AND COALESCE(f.`_until0`, s.`as_of`) >= s.`as_of`) AS f0
-  FROM part10_points AS s
-  JOIN part10_part0_facts AS f
+  FROM part11_points AS s
+  JOIN part11_part0_facts AS f
     ON f.`_owner` = s.`lead_id` AND f.`_at` < s.`as_of` AND f.`_known` < s.`as_of`
   GROUP BY
     s.`_row`
-), part10_segment AS (
+), part11_segment AS (
   SELECT
     s.`_row`,
     p0.`f0` AS f0
-  FROM part10_points AS s
+  FROM part11_points AS s
   LEFT JOIN leads AS l
     ON l.`lead_id` = s.`lead_id` AND l.`created_at` < s.`as_of`
-  LEFT JOIN part10_part0 AS p0
+  LEFT JOIN part11_part0 AS p0
     ON p0.`_row` = s.`_row`
-), part10_held AS (
+), part11_held AS (
   SELECT
     h.`segment` AS `segment`,
     h.`begins` AS `begins`,
@@ -640,12 +617,12 @@ WITH part0_facts AS (
     SELECT
       o.`lead_id` AS `lead_id`,
       MIN(o.`seen`) AS `seen`
-    FROM part10_settled AS o
+    FROM part11_settled AS o
     GROUP BY
       o.`lead_id`
   ) AS d
     ON d.`lead_id` = h.`lead_id`
-), part10_ledger AS (
+), part11_ledger AS (
   SELECT
     CAST(s.`_row` AS BIGINT) AS `_row`,
     g.`f0` AS `segment`,
@@ -657,7 +634,7 @@ WITH part0_facts AS (
     0 AS `_all2592000000000`,
     0 AS `_open`
   FROM spine AS s
-  JOIN part10_segment AS g
+  JOIN part11_segment AS g
     ON g.`_row` = s.`_row`
   WHERE
     NOT g.`f0` IS NULL
@@ -672,8 +649,8 @@ WITH part0_facts AS (
     CASE WHEN o.`outcome` = 'won' THEN 1 ELSE 0 END AS `_won2592000000000`,
     1 AS `_all2592000000000`,
     0 AS `_open`
-  FROM part10_settled AS o
-  JOIN part10_segment AS g
+  FROM part11_settled AS o
+  JOIN part11_segment AS g
     ON g.`_row` = o.`_row`
   WHERE
     NOT g.`f0` IS NULL
@@ -694,8 +671,8 @@ WITH part0_facts AS (
     0 AS `_won2592000000000`,
     0 AS `_all2592000000000`,
     0 AS `_open`
-  FROM part10_settled AS o
-  JOIN part10_segment AS g
+  FROM part11_settled AS o
+  JOIN part11_segment AS g
     ON g.`_row` = o.`_row`
   WHERE
     NOT g.`f0` IS NULL
@@ -716,8 +693,8 @@ WITH part0_facts AS (
     -CASE WHEN o.`outcome` = 'won' THEN 1 ELSE 0 END AS `_won2592000000000`,
     -1 AS `_all2592000000000`,
     0 AS `_open`
-  FROM part10_settled AS o
-  JOIN part10_segment AS g
+  FROM part11_settled AS o
+  JOIN part11_segment AS g
     ON g.`_row` = o.`_row`
   WHERE
     NOT g.`f0` IS NULL
@@ -732,7 +709,7 @@ WITH part0_facts AS (
     0 AS `_won2592000000000`,
     0 AS `_all2592000000000`,
     1 AS `_open`
-  FROM part10_held AS h
+  FROM part11_held AS h
   WHERE
     NOT h.`segment` IS NULL
     AND (
@@ -753,12 +730,12 @@ WITH part0_facts AS (
     0 AS `_won2592000000000`,
     0 AS `_all2592000000000`,
     -1 AS `_open`
-  FROM part10_held AS h
+  FROM part11_held AS h
   WHERE
     NOT h.`segment` IS NULL AND (
       h.`begins` < h.`ends`
     )
-), part10_sums AS (
+), part11_sums AS (
   SELECT
     t.`_row` AS `_row`,
     SUM(t.`_won7776000000000`) OVER (
@@ -802,8 +779,8 @@ WITH part0_facts AS (
       ORDER BY t.`moment` ASC, t.`fact` ASC
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS `_open`
-  FROM part10_ledger AS t
-), part10 AS (
+  FROM part11_ledger AS t
+), part11 AS (
   SELECT
     r.`_row`,
     CAST((
@@ -815,7 +792,7 @@ WITH part0_facts AS (
     ), 0) AS f35,
     r.`_won2592000000000` AS f36,
     r.`_open` AS f37
-  FROM part10_sums AS r
+  FROM part11_sums AS r
   WHERE
     NOT r.`_row` IS NULL
 )
@@ -850,15 +827,15 @@ SELECT
   p3.`f26` AS f26,
   p4.`f27` AS f27,
   p4.`f28` AS f28,
-  p3.`f29` AS f29,
-  p5.`f30` AS f30,
-  COALESCE(p6.`f31`, 0) AS f31,
-  p7.`f32` AS f32,
-  COALESCE(p8.`f33`, 0) AS f33,
-  p9.`f34` AS f34,
-  p10.`f35` AS f35,
-  p10.`f36` AS f36,
-  p10.`f37` AS f37
+  p5.`f29` AS f29,
+  p6.`f30` AS f30,
+  COALESCE(p7.`f31`, 0) AS f31,
+  p8.`f32` AS f32,
+  COALESCE(p9.`f33`, 0) AS f33,
+  p10.`f34` AS f34,
+  p11.`f35` AS f35,
+  p11.`f36` AS f36,
+  p11.`f37` AS f37
 FROM spine AS s
 LEFT JOIN leads AS l
   ON l.`lead_id` = s.`lead_id` AND l.`created_at` < s.`as_of`
@@ -883,4 +860,6 @@ LEFT JOIN part8 AS p8
 LEFT JOIN part9 AS p9
   ON p9.`_row` = s.`_row`
 LEFT JOIN part10 AS p10
-  ON p10.`_row` = s.`_row`;
+  ON p10.`_row` = s.`_row`
+LEFT JOIN part11 AS p11
+  ON p11.`_row` = s.`_row`;
