@@ -22,6 +22,7 @@ _EARLIEST = 4_000 * _WEEK
 """Added before a remainder is taken: no time of the contract is so early."""
 _MONDAY = 3 * DAY
 """From the Monday of the week of 1970-01-01, a Thursday."""
+_FIXED = 2**32
 _FORGOTTEN = 1_000
 """Half-lives after which a fact weighs nothing: 2^-1000 is near the smallest double."""
 
@@ -249,23 +250,31 @@ def _response(over: _Over) -> exp.Expression:
 
 
 def _entropy(over: _Over) -> exp.Expression:
-    """ln N - (sum of c ln c) / N, over the counts c of the values."""
+    """ln N - (sum of c ln c) / N, over the counts c of the values.
+
+    The terms are added as integers: values come in any order, and it must not show.
+    """
     count = over.own("count")
-    some = exp.Where(this=count.copy() > sql.number(0))
-    different = exp.Filter(this=_count(), expression=some)
-    each = sql.case((count.copy() > sql.number(1), _times_log(sql.double(count.copy()))),
-                    default=exp.Literal.number("0.0"))  # fmt: skip
+    different = exp.Filter(this=_count(), expression=exp.Where(this=count.copy() > sql.number(0)))
     every = exp.Sum(this=count.copy())
     log = exp.Ln(this=exp.Nullif(this=sql.double(every), expression=sql.number(0)))
-    spread = sql.minus(log, sql.divided(exp.Sum(this=each), every.copy()))
+    mean = sql.divided(exp.Sum(this=_fixed_log(count)), every.copy())
+    scaled = exp.Div(this=mean, expression=exp.Literal.number(f"{_FIXED}.0"), typed=True)
     return sql.case(
-        (different > sql.number(1), spread),
+        (different > sql.number(1), sql.minus(log, scaled)),
         (different.copy().eq(sql.number(1)), exp.Literal.number("0.0")),
     )
 
 
-def _times_log(number: exp.Expression) -> exp.Expression:
-    return exp.Mul(this=number, expression=exp.Ln(this=number.copy()))
+def _fixed_log(count: exp.Expression) -> exp.Expression:
+    """c ln c as a whole number of 1/_FIXED; exact to 1e-10, and within 64 bits to c = 10^8."""
+    number = sql.double(count.copy())
+    term = exp.Mul(this=number, expression=exp.Ln(this=number.copy()))
+    whole = exp.Round(this=exp.Mul(this=term, expression=sql.number(_FIXED)))
+    return sql.case(
+        (count.copy() > sql.number(1), exp.Cast(this=whole, to=exp.DataType.build("bigint"))),
+        default=sql.number(0),
+    )
 
 
 _BUILDERS: dict[str, Callable[[_Over], exp.Expression]] = {

@@ -80,7 +80,7 @@ DECLARED = FeatureSet(
 DIALECTS = ["duckdb", "sqlite", "postgres", "spark"]
 PORTABLE = (
     exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.Coalesce, exp.Nullif, exp.Cast, exp.Case,
-    exp.If, exp.And, exp.Or, exp.Ln, exp.Exp, exp.StddevSamp, exp.RowNumber, exp.Lead,
+    exp.If, exp.And, exp.Or, exp.Ln, exp.Exp, exp.Round, exp.StddevSamp, exp.RowNumber, exp.Lead,
     exp.TryCast,  # how sqlglot reads CAST of Spark
 )  # fmt: skip
 

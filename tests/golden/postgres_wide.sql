@@ -320,10 +320,12 @@ WITH part0_facts AS (
       THEN LN(NULLIF(CAST(SUM(f."_count29") AS DOUBLE PRECISION), 0)) - CAST(SUM(
         CASE
           WHEN f."_count29" > 1
-          THEN CAST(f."_count29" AS DOUBLE PRECISION) * LN(CAST(f."_count29" AS DOUBLE PRECISION))
-          ELSE 0.0
+          THEN CAST(ROUND(
+            CAST(f."_count29" AS DOUBLE PRECISION) * LN(CAST(f."_count29" AS DOUBLE PRECISION)) * 4294967296
+          ) AS BIGINT)
+          ELSE 0
         END
-      ) AS DOUBLE PRECISION) / NULLIF(SUM(f."_count29"), 0)
+      ) AS DOUBLE PRECISION) / NULLIF(SUM(f."_count29"), 0) / 4294967296.0
       WHEN COUNT(*) FILTER(WHERE
         f."_count29" > 0) = 1
       THEN 0.0
