@@ -12,6 +12,7 @@ COMMANDS = (
     ["benchmarks.out_of_core"],
     ["benchmarks.serving", "--quick"],
     ["benchmarks.quality"],
+    ["benchmarks.audit"],
 )
 
 
