@@ -32,12 +32,10 @@ HONEST_AUC, CERTAIN_AUC = 0.85, 0.99
 """Whole models of real leads reach an AUC of 0.60 to 0.85: one field alone should not. Above 0.99
 a field is the label."""
 
-MEDIUM, LARGE = 3.47, 6.71
-"""Odds ratios like a difference of 0.5 and 0.8 standard deviations (Chen, Cohen and Chen 2010,
-Communications in Statistics 39, 860-864): the medium and large effects of Cohen (1988)."""
-
-SMALL = 1.68
-"""The same for 0.2 standard deviations."""
+SMALL, MEDIUM, LARGE = 1.68, 3.47, 6.71
+"""Odds ratios of differences of 0.2, 0.5 and 0.8 standard deviations, the small, medium and large
+effects of Cohen (1988), where 1 % of the others have it (Chen, Cohen and Chen 2010, Communications
+in Statistics: Simulation and Computation 39, 860-864)."""
 
 SHIFT = 0.25
 """A fill rate that falls by so much between tenths of the leads; a quarter, as in the usual limit
@@ -48,7 +46,7 @@ HALF_KNOWN = 0.71
 
 JUMP, NEXT = 1.5, 3.0
 """Log loss that rises by half without one field, and three times as much as without the next: the
-strongest honest field of the real data we know raises it by a fifth."""
+strongest honest field of the real data we know raises it by a quarter."""
 
 DUPLICATES = 0.01
 """A share of leads delivered twice that can move an evaluation."""

@@ -179,19 +179,15 @@ def _honest(report: Report) -> _Table:
 
 
 def _findings(findings: Sequence[Finding]) -> _Table:
-    rows = [
-        (
-            "accepted" if one.accepted else one.severity,
-            one.key,
-            f"{one.evidence}. "
-            + (f"Accepted: {one.accepted}." if one.accepted else f"Remedy: {one.remedy}."),
-        )
-        for one in findings
-    ]
+    """Three lines a finding: what, on what evidence, and what to do or why it was accepted."""
+    rows: list[tuple[str, str]] = []
+    for one in findings:
+        rows.append(("accepted" if one.accepted else one.severity, one.key))
+        rows.append(("", one.evidence))
+        rows.append(("", f"because: {one.accepted}" if one.accepted else f"remedy: {one.remedy}"))
     stopping = sum(one.stops for one in findings)
-    note = f"{stopping} of {len(rows)} findings stop the promotion" if rows else "nothing found"
-    header = ("severity", "finding", "evidence") if rows else ()
-    return _Table("Audit", note, header, rows, words=3)
+    note = f"{stopping} of {len(findings)} findings stop the promotion"
+    return _Table("Audit", note if rows else "nothing found", (), rows, words=2)
 
 
 def _contenders(found: Evaluation) -> _Table:

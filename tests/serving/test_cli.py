@@ -104,7 +104,7 @@ def test_an_audit_names_the_leak_and_fails(history: History, tmp_path: Path) -> 
     done = CliRunner().invoke(main, ["audit", "--config", str(path)])
     assert done.exit_code == 1
     assert "label-copy:customer" in done.output
-    assert "Remedy" in done.output
+    assert "remedy" in done.output
     path.write_text(
         path.read_text().replace('leads.parquet"', 'leads.parquet"\nexclude=["customer"]')
     )
