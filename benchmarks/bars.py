@@ -14,6 +14,7 @@ COMMANDS = (
     ["benchmarks.serving", "--quick"],
     ["benchmarks.quality"],
     ["benchmarks.spark", "--quick"],
+    ["benchmarks.audit"],
 )
 
 

@@ -91,6 +91,7 @@ def main() -> None:
     A first round, on simulated data:
       leadcast simulate --out funnel          a history with known true probabilities
       leadcast check    --config funnel/source.toml
+      leadcast audit    --config funnel/source.toml      does a field know the outcome?
       leadcast train    --config funnel/source.toml
       leadcast promote                        the challenger becomes the champion
       leadcast score    --config funnel/source.toml --out worklist.csv
@@ -110,6 +111,11 @@ _quarantine = click.option(
     "--quarantine", type=click.Path(path_type=Path),
     help="Write bad rows with their reasons into this directory and go on with the good ones.",
 )  # fmt: skip
+_accept = click.option(
+    "--accept", multiple=True, metavar="CODE:FIELD",
+    help="Let a blocking finding of the audit pass; needs a --because, one each, on record.",
+)  # fmt: skip
+_because = click.option("--because", multiple=True, help="Why the finding is accepted.")
 _bundle = click.option(
     "--bundle", default=CHAMPION, show_default=True, type=click.Path(path_type=Path),
     help="The verified model directory that `leadcast promote` writes.",
@@ -181,6 +187,35 @@ def plan(config: Path) -> None:
 
 
 @main.command()
+@_config
+@_quarantine
+def audit(config: Path, quarantine: Path | None) -> None:
+    """Look for leaks in the fields that training would read, without training.
+
+    Each finding has a code, the field, its evidence and a remedy. Exit status 1 when any of them
+    would stop a promotion.
+    """
+    from training.experiment import audited
+    from training.report import findings_text
+
+    source = Source.from_toml(config)
+    history = load(source, quarantine)
+    with steps() as say:
+        say("audit", 0.0)
+        found = audited(history, source)
+    console.print(findings_text(found), markup=False)
+    if any(one.stops for one in found):
+        raise SystemExit(1)
+
+
+def accepted(accept: tuple[str, ...], because: tuple[str, ...]) -> dict[str, str]:
+    """``CODE:field`` -> because; raises ``ValueError`` unless each has its own reason."""
+    if len(accept) != len(because):
+        raise ValueError(f"{len(accept)} --accept and {len(because)} --because: give one each")
+    return dict(zip(accept, because, strict=True))
+
+
+@main.command()
 @click.argument("feature", required=False)
 @_config
 @click.option(
@@ -228,6 +263,8 @@ def explain(feature: str | None, config: Path, dialect: str) -> None:
     help="Grow the trees on the workers of this Dask scheduler; needs the extra [dask]. With "
     "--disk, each worker reads its share from DIRECTORY, which all must see.",
 )  # fmt: skip
+@_accept
+@_because
 def train(
     config: Path,
     mlruns: Path,
@@ -235,6 +272,8 @@ def train(
     html: Path | None,
     disk: Path | None,
     dask: str | None,
+    accept: tuple[str, ...],
+    because: tuple[str, ...],
 ) -> None:
     """Train both heads, print the honest report, log the run and register the challenger.
 
@@ -246,7 +285,7 @@ def train(
       leadcast train --config ... --disk sets                   more rows than memory
       leadcast train --config ... --dask tcp://10.0.0.5:8786    more rows than one machine
     """
-    train_source(config, mlruns, quarantine, html, disk, dask)
+    train_source(config, mlruns, quarantine, html, disk, dask, accepted(accept, because))
 
 
 def train_source(
@@ -256,6 +295,7 @@ def train_source(
     html: Path | None,
     disk: Path | None = None,
     dask: str | None = None,
+    accepting: dict[str, str] | None = None,
 ) -> None:
     """Load, run the experiment, print and log."""
     from training import experiment, report
@@ -267,8 +307,9 @@ def train_source(
     ceiling = simulator.Truth.from_parquet(truth).at if truth.is_dir() else None
     with _grower(dask) as grower, steps() as say:
         result = experiment.run(
-            history, source, ceiling=ceiling, progress=say, directory=disk, grower=grower
-        )
+            history, source, ceiling=ceiling, progress=say, directory=disk, grower=grower,
+            accepted=accepting,
+        )  # fmt: skip
         say("log to MLflow", 0.0)
         entry = Registry(mlruns).log(result, config.read_text(encoding="utf-8"))
     console.print(report.text(result.report), markup=False)
@@ -321,15 +362,33 @@ def report(mlruns: Path, model: str | None, version: str, html: Path | None) -> 
     "--to", "target", default=CHAMPION, show_default=True, type=click.Path(path_type=Path),
     help="Where the service reads the model.",
 )  # fmt: skip
-def promote(mlruns: Path, model: str | None, version: str, target: Path) -> None:
-    """Make a model the champion: check its bundle, move the alias, copy it for the service."""
-    promote_model(mlruns, model, version, target)
+@_accept
+@_because
+def promote(
+    mlruns: Path,
+    model: str | None,
+    version: str,
+    target: Path,
+    accept: tuple[str, ...],
+    because: tuple[str, ...],
+) -> None:
+    """Make a model the champion: check its bundle, move the alias, copy it for the service.
+
+    A blocking finding of the audit stops it, unless it is accepted with a reason.
+    """
+    promote_model(mlruns, model, version, target, accepted(accept, because))
 
 
-def promote_model(mlruns: Path, model: str | None, version: str, target: Path) -> None:
+def promote_model(
+    mlruns: Path,
+    model: str | None,
+    version: str,
+    target: Path,
+    accepting: dict[str, str] | None = None,
+) -> None:
     """Promote, then pull the bundle to ``target``."""
     registry, name = _registry(mlruns, model)
-    entry = registry.promote(name, version)
+    entry = registry.promote(name, version, accepting)
     registry.pull(name, target)
     console.print(f"  {name} version {entry.version} is the champion; its bundle is in {target}/")
 

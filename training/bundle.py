@@ -25,6 +25,7 @@ from features.language import Feature, FeatureSet
 from features.source import Population
 from training.calibrate import Calibration
 from training.encode import Encoder
+from training.findings import Finding
 from training.model import LeadModel, ValueHead
 
 FORMAT: Literal[1] = 1
@@ -83,6 +84,7 @@ class About(msgspec.Struct, frozen=True):
     data_digest: str
     digests: dict[str, str]
     versions: dict[str, str]
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +106,7 @@ class Origin:
     reveals: tuple[str, ...]
     trained_until: int
     data_digest: str
+    findings: tuple[Finding, ...] = ()
 
 
 def write(
@@ -145,12 +148,26 @@ def write(
         data_digest=origin.data_digest,
         digests={name: _sha256(directory / name) for name in texts},
         versions={name: version(name) for name in ("lightgbm", "numpy", "leadcast")},
+        findings=origin.findings,
     )
+    _write_about(about, directory)
+    return load(directory)
+
+
+def annotate(source: Path, target: Path, findings: tuple[Finding, ...]) -> None:
+    """Copy a verified bundle to ``target`` with other findings on its card: those accepted later.
+
+    Its model stays the same to the byte; its version, which names the whole content, does not.
+    """
+    copy(source, target)
+    _write_about(msgspec.structs.replace(_about(target), findings=findings), target)
+
+
+def _write_about(about: About, directory: Path) -> None:
     encoded = msgspec.json.encode(about, order="deterministic")
     (directory / _ABOUT).write_bytes(msgspec.json.format(encoded, indent=1))
-    sums = [f"{_sha256(directory / name)}  {name}\n" for name in sorted([*texts, _ABOUT])]
+    sums = [f"{_sha256(directory / name)}  {name}\n" for name in sorted([*about.digests, _ABOUT])]
     (directory / _SUMS).write_text("".join(sums), encoding="utf-8")
-    return load(directory)
 
 
 def verify(directory: Path) -> About:

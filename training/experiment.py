@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,10 +18,12 @@ from features.schema import History
 from features.source import Evaluation, Population
 from features.times import DAY, duration_text, iso, micros
 from training import bundle, timeline
+from training.audit import audit
 from training.baselines import BaseRate, Contender, NaiveBayes, Scorecard
 from training.dataset import Training, blocks, build, labelled
 from training.evaluate import Outcomes, Predictions, evaluate, measure
 from training.extend import keep
+from training.findings import Finding, accept
 from training.grow import Grower, here
 from training.model import LeadModel, Recipe, lead_weights, train
 from training.report import Report, TopFeature
@@ -135,6 +137,13 @@ def feature_set(history: History, source: Declared, before: int | None = None) -
     return default + (one for one in found.features if one not in default.features)
 
 
+def audited(history: History, source: Declared, planned: Plan | None = None) -> tuple[Finding, ...]:
+    """What the audit finds in the fields that would be trained on, blocking findings first."""
+    made = planned or plan(history, source)
+    seen = visible_features(history, source.reveals)
+    return audit(seen, source.population, made.rows, made.features, timeless=source.timeless)
+
+
 def training_set(
     history: History,
     source: Declared,
@@ -165,16 +174,21 @@ def run(
     progress: Progress | None = None,
     directory: Path | None = None,
     grower: Grower = here,
+    accepted: Mapping[str, str] | None = None,
 ) -> Result:
-    """Train, judge out of time, and train again on every row for service.
+    """Audit, train, judge out of time, and train again on every row for service.
 
     Each fold trains on labels complete at its origin and is judged on the rows after it; the
     report pools the folds. ``ceiling`` adds what the truth itself would score. ``directory`` keeps
-    a training set that outgrows memory; ``grower`` is where trees grow. Raises
-    :class:`training.timeline.TimelineError` when the history is too short.
+    a training set that outgrows memory; ``grower`` is where trees grow. ``accepted`` are the
+    audit's findings that need not stop a promotion, ``CODE:field`` -> because. Raises
+    :class:`training.timeline.TimelineError` when the history is too short,
+    :class:`training.findings.FindingsError` when an accepted finding was not found.
     """
     say = progress or _silent
     planned = plan(history, source, features)
+    say("audit", 0.0)
+    findings = accept(audited(history, source, planned), accepted or {})
     folds = planned.folds
     data = training_set(history, source, planned, say, directory)
     judged = [
@@ -201,6 +215,7 @@ def run(
         calibration=model.calibration.text,
         features=_top_features(model),
         notes=_notes(source, model),
+        findings=findings,
     )
     trained_until = int(data.as_of.max()) + source.population.horizon
     origin = bundle.Origin(
@@ -210,6 +225,7 @@ def run(
         tuple(source.reveals),
         trained_until,
         data.digest,
+        findings,
     )
     return Result(report, model, data, origin, test, said)
 

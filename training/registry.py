@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +14,12 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 import mlflow
+import msgspec
 from mlflow.exceptions import MlflowException
 
 from training import bundle, report
 from training.experiment import Result
+from training.findings import Finding, accept, require_none
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
@@ -56,18 +60,47 @@ class Registry:
             (directory / "source.toml").write_text(config, encoding="utf-8")
             found = json.dumps(result.report.evaluation.to_json(), indent=1)
             (directory / "evaluation.json").write_text(found, encoding="utf-8")
+            _write_findings(result.report.findings, directory)
             self._client.log_artifacts(run_id, str(directory))
         self._measures(run_id, result)
+        self._tag(run_id, result.report.findings)
         self._client.log_param(run_id, "bundle", made.version)
         self._client.set_terminated(run_id)
         return self._register(name, run_id)
 
-    def promote(self, model: str, version: str | None = None) -> Entry:
-        """Make a version (default: the challenger) the champion, after checking its bundle."""
+    def promote(
+        self, model: str, version: str | None = None, accepted: Mapping[str, str] | None = None
+    ) -> Entry:
+        """Make a version (default: the challenger) the champion, after checking its bundle.
+
+        ``accepted``: ``CODE:field`` -> because, of findings that need not stop it; they go on
+        record with the run and in the bundle. Raises :class:`training.findings.FindingsError` with
+        the blocking findings that nobody accepted.
+        """
         entry = self.find(model, version or CHALLENGER)
-        bundle.check(self.artifact(entry, "bundle"))
+        stored = self.artifact(entry, "bundle")
+        findings = accept(bundle.verify(stored).findings, accepted or {})
+        require_none(findings)
+        bundle.check(stored)
+        if accepted:
+            self._record(entry.run_id, stored, findings)
         self._client.set_registered_model_alias(model, CHAMPION, entry.version)
         return entry
+
+    def _record(self, run_id: str, stored: Path, findings: Sequence[Finding]) -> None:
+        """Put findings accepted at promotion where those accepted in training are."""
+        with tempfile.TemporaryDirectory() as scratch:
+            directory = Path(scratch)
+            bundle.annotate(stored, directory / "bundle", tuple(findings))
+            _write_findings(findings, directory)
+            self._client.log_artifacts(run_id, str(directory))
+        self._tag(run_id, findings)
+
+    def _tag(self, run_id: str, findings: Sequence[Finding]) -> None:
+        self._client.set_tag(run_id, "audit.blocking", str(sum(one.stops for one in findings)))
+        for one in findings:
+            if one.accepted is not None:
+                self._client.set_tag(run_id, f"audit.accepted.{_tag_name(one)}", one.accepted)
 
     def pull(self, model: str, target: Path, version: str = CHAMPION) -> Entry:
         """Copy a version's verified bundle to ``target``, whole or not at all."""
@@ -124,3 +157,13 @@ class Registry:
         version = self._client.create_model_version(model, source, run_id).version
         self._client.set_registered_model_alias(model, CHALLENGER, version)
         return Entry(model, str(version), run_id)
+
+
+def _write_findings(findings: Sequence[Finding], directory: Path) -> None:
+    encoded = msgspec.json.format(msgspec.json.encode(findings), indent=1)
+    (directory / "audit.json").write_bytes(encoded)
+
+
+def _tag_name(finding: Finding) -> str:
+    """MLflow takes letters, digits and ``_-. :/`` in the name of a tag, at most 250."""
+    return re.sub(r"[^\w\-. :/]", "_", finding.key)[:200]

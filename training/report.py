@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from features.times import iso
 from training.evaluate import ORACLE, SHARES, Estimate, Evaluation, Floats
+from training.findings import Finding
 
 _MEASURES = {
     "auc": ("AUC", 3),
@@ -57,6 +58,7 @@ class Report:
     - ``random_split``: measure -> what a random split would have claimed
     - ``ceiling``: measure -> what the truth itself reaches; simulated data only
     - ``training``: fact -> value, in the order they are shown (rows, leads, features, digests)
+    - ``findings``: of the audit, blocking ones first
     - ``timeline``: a preformatted picture; ``target`` names outcome and horizon
     """
 
@@ -71,6 +73,7 @@ class Report:
     calibration: str = "none"
     features: Sequence[TopFeature] = ()
     notes: Sequence[str] = ()
+    findings: Sequence[Finding] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,12 @@ def text(report: Report) -> str:
         about = textwrap.wrap(table.note, _WIDTH - 2, initial_indent="  ", subsequent_indent="  ")
         parts += ["", table.title, *about, *_aligned(table)]
     return "\n".join(line.rstrip() for line in parts) + "\n"
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """The findings of an audit alone, for a terminal of 100 columns."""
+    table = _findings(findings)
+    return "\n".join(line.rstrip() for line in [table.title, f"  {table.note}", *_aligned(table)])
 
 
 def html(report: Report) -> str:
@@ -135,14 +144,15 @@ def _facts(report: Report) -> dict[str, str]:
 
 def _tables(report: Report) -> list[_Table]:
     found = report.evaluation
-    tables = [_honest(report), _contenders(found), _differences(found), _reliability(found)]
+    audit = _findings(report.findings)
+    tables = [_honest(report), audit, _contenders(found), _differences(found), _reliability(found)]
     tables.append(_capacity(found))
     leaned = [(f.name, _percent(f.gain), f.sentence) for f in report.features]
     header = ("feature", "gain", "meaning")
     tables.append(_Table("What the model leans on", "share of the total gain", header, leaned, 3))
     facts = [(name, _fact(value)) for name, value in report.training.items()]
     tables.append(_Table("Training", "", (), facts, words=2))
-    return [table for table in tables if table.rows]
+    return [table for table in tables if table.rows or table is audit]
 
 
 def _honest(report: Report) -> _Table:
@@ -166,6 +176,18 @@ def _honest(report: Report) -> _Table:
         note += "; beside it what a random split would have claimed"
     header = (report.evaluation.main, "honest", *columns)
     return _Table("How good is it", note, header, rows)
+
+
+def _findings(findings: Sequence[Finding]) -> _Table:
+    """Three lines a finding: what, on what evidence, and what to do or why it was accepted."""
+    rows: list[tuple[str, str]] = []
+    for one in findings:
+        rows.append(("accepted" if one.accepted else one.severity, one.key))
+        rows.append(("", one.evidence))
+        rows.append(("", f"because: {one.accepted}" if one.accepted else f"remedy: {one.remedy}"))
+    stopping = sum(one.stops for one in findings)
+    note = f"{stopping} of {len(findings)} findings stop the promotion"
+    return _Table("Audit", note if rows else "nothing found", (), rows, words=2)
 
 
 def _contenders(found: Evaluation) -> _Table:
@@ -234,6 +256,8 @@ def _capacity(found: Evaluation) -> _Table:
 def _aligned(table: _Table) -> list[str]:
     """The lines of a table; words that end a line are wrapped at 100 columns."""
     rows = [table.header, *table.rows] if table.header else table.rows
+    if not rows:
+        return []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

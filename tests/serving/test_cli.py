@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import click
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from features import databases
 from features.schema import History
-from serving.cli import main, worklist
+from features.simulate import Simulation, Truth
+from serving.cli import SIMULATED, main, worklist
 from tests.conftest import ROOT
 
 
@@ -20,7 +23,7 @@ def test_every_command_has_a_help_that_teaches(name: str) -> None:
     assert done.exit_code == 0
     about = done.output.split("Options:")[0].split("\n\n", 1)[1]
     assert len(about.split()) >= 8
-    options = [one for one in main.commands[name].params if one.name != "help"]
+    options = [one for one in main.commands[name].params if isinstance(one, click.Option)]
     assert all(getattr(one, "help", None) for one in options)
 
 
@@ -90,3 +93,27 @@ def test_a_work_list_goes_into_a_database(
     pd.testing.assert_frame_equal(found, ranked, check_dtype=False)
     assert len(pd.read_csv(tmp_path / "worklist.csv")) == len(ranked)
     assert databases.shown(url) in capsys.readouterr().out.replace("\n", "")
+
+
+def test_an_audit_names_the_leak_and_fails(history: History, tmp_path: Path) -> None:
+    won = history.outcomes.loc[history.outcomes["outcome"] == "won", "lead_id"]
+    told = history.leads["lead_id"].isin(won).map({True: "yes", False: "no"})
+    leads = history.leads.assign(customer=told)
+    Simulation(replace(history, leads=leads), Truth(pd.DataFrame())).write(tmp_path)
+    path = tmp_path / "source.toml"
+    path.write_text(SIMULATED.format(origin="2026-01-05"))
+    done = CliRunner().invoke(main, ["audit", "--config", str(path)])
+    assert done.exit_code == 1
+    assert "label-copy:customer" in done.output
+    assert "remedy" in done.output
+    path.write_text(
+        path.read_text().replace('leads.parquet"', 'leads.parquet"\nexclude=["customer"]')
+    )
+    done = CliRunner().invoke(main, ["audit", "--config", str(path)])
+    assert (done.exit_code, "nothing found" in done.output) == (0, True)
+
+
+def test_every_acceptance_needs_its_reason(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["promote", "--mlruns", str(tmp_path), "--accept", "x:y"])
+    assert done.exit_code == 1
+    assert "1 --accept and 0 --because" in done.output
