@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from features.engines.spark import Spark
 
+pytestmark = pytest.mark.slow
+
 ODD = ["${spark.master}", "back\\slash", "it's", "`", "{leads}", "%s", "a.b"]
 
 
@@ -90,7 +92,7 @@ def test_words_of_the_session_change_nothing(engine: Spark) -> None:
     )
     spine = frame([{"lead_id": "1", "as_of": START + 1}] * 2, "lead_id", "as_of")
     found = compute(features, spine, past, engine)
-    agreed(found, judge(features, spine, past), features, "spark")
+    agreed(found, judge(features, spine, past), features, past, "spark")
     assert session.table("events").collect()[0][0] == "mine"
     assert session.conf.get("spark.sql.variable.substitute") == "true"
     assert [view.name for view in session.catalog.listTables() if view.isTemporary] == ["events"]

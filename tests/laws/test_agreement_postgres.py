@@ -36,6 +36,7 @@ OTHERS: list[tuple[Any, tuple[st.SearchStrategy[Any], ...]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(generated=histories(), features=FEATURE_SETS)
 def test_postgres_equals_the_judge(
@@ -48,6 +49,7 @@ def test_postgres_equals_the_judge(
     agreed(found, judge(features, spine, history), features, history, "postgres")
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(seed=st.integers(0, 2**32))
 def test_postgres_equals_the_judge_on_busy_histories(postgres: str, seed: int) -> None:
@@ -59,7 +61,7 @@ def test_postgres_equals_the_judge_on_busy_histories(postgres: str, seed: int) -
 
 
 @pytest.mark.parametrize("worth", [0, 24])
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(generated=histories(), features=FEATURE_SETS)
 def test_one_lead_of_a_database_equals_the_judge(
     postgres: str, worth: int, generated: Generated, features: FeatureSet

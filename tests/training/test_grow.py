@@ -106,6 +106,7 @@ def client() -> Iterator[Any]:
         yield connected
 
 
+@pytest.mark.slow
 def test_a_cluster_grows_a_model_as_good(
     result: Result, stored: StoredSet, client: Any, tmp_path: Path
 ) -> None:
