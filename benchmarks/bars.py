@@ -10,6 +10,7 @@ COMMANDS = (
     ["benchmarks.online"],
     ["benchmarks.peers", "--quick"],
     ["benchmarks.out_of_core"],
+    ["benchmarks.scale", "--quick"],
     ["benchmarks.incremental"],
     ["benchmarks.serving", "--quick"],
     ["benchmarks.quality"],
