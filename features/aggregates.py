@@ -22,7 +22,7 @@ _EARLIEST = 4_000 * _WEEK
 """Added before a remainder is taken: no time of the contract is so early."""
 _MONDAY = 3 * DAY
 """From the Monday of the week of 1970-01-01, a Thursday."""
-_FIXED = 2**32
+_FIXED = 2**36
 _FORGOTTEN = 1_000
 """Half-lives after which a fact weighs nothing: 2^-1000 is near the smallest double."""
 
@@ -267,7 +267,7 @@ def _entropy(over: _Over) -> exp.Expression:
 
 
 def _fixed_log(count: exp.Expression) -> exp.Expression:
-    """c ln c as a whole number of 1/_FIXED; exact to 1e-10, and within 64 bits to c = 10^8."""
+    """c ln c as a whole number of 1/_FIXED; exact to 1e-11, within 64 bits to c = 8 million."""
     number = sql.double(count.copy())
     term = exp.Mul(this=number, expression=exp.Ln(this=number.copy()))
     whole = exp.Round(this=exp.Mul(this=term, expression=sql.number(_FIXED)))

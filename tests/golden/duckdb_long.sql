@@ -290,10 +290,10 @@ SELECT
     THEN LN(NULLIF(CAST(SUM(f."_count0") AS DOUBLE), 0)) - CAST(SUM(
       CASE
         WHEN f."_count0" > 1
-        THEN CAST(ROUND(CAST(f."_count0" AS DOUBLE) * LN(CAST(f."_count0" AS DOUBLE)) * 4294967296) AS BIGINT)
+        THEN CAST(ROUND(CAST(f."_count0" AS DOUBLE) * LN(CAST(f."_count0" AS DOUBLE)) * 68719476736) AS BIGINT)
         ELSE 0
       END
-    ) AS DOUBLE) / NULLIF(SUM(f."_count0"), 0) / 4294967296.0
+    ) AS DOUBLE) / NULLIF(SUM(f."_count0"), 0) / 68719476736.0
     WHEN COUNT(*) FILTER(WHERE
       f."_count0" > 0) = 1
     THEN 0.0

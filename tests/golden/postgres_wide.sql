@@ -321,11 +321,11 @@ WITH part0_facts AS (
         CASE
           WHEN f."_count29" > 1
           THEN CAST(ROUND(
-            CAST(f."_count29" AS DOUBLE PRECISION) * LN(CAST(f."_count29" AS DOUBLE PRECISION)) * 4294967296
+            CAST(f."_count29" AS DOUBLE PRECISION) * LN(CAST(f."_count29" AS DOUBLE PRECISION)) * 68719476736
           ) AS BIGINT)
           ELSE 0
         END
-      ) AS DOUBLE PRECISION) / NULLIF(SUM(f."_count29"), 0) / 4294967296.0
+      ) AS DOUBLE PRECISION) / NULLIF(SUM(f."_count29"), 0) / 68719476736.0
       WHEN COUNT(*) FILTER(WHERE
         f."_count29" > 0) = 1
       THEN 0.0

@@ -308,10 +308,10 @@ WITH part0_facts AS (
       THEN LN(NULLIF(CAST(SUM(f."_count29") AS REAL), 0)) - CAST(SUM(
         CASE
           WHEN f."_count29" > 1
-          THEN CAST(ROUND(CAST(f."_count29" AS REAL) * LN(CAST(f."_count29" AS REAL)) * 4294967296) AS INTEGER)
+          THEN CAST(ROUND(CAST(f."_count29" AS REAL) * LN(CAST(f."_count29" AS REAL)) * 68719476736) AS INTEGER)
           ELSE 0
         END
-      ) AS REAL) / NULLIF(SUM(f."_count29"), 0) / 4294967296.0
+      ) AS REAL) / NULLIF(SUM(f."_count29"), 0) / 68719476736.0
       WHEN COUNT(*) FILTER(WHERE
         f."_count29" > 0) = 1
       THEN 0.0
