@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -451,6 +453,8 @@ def serve(bundle: Path, store: Path | None, port: int) -> None:
     """Serve scores on 127.0.0.1: POST /v1/score, GET /v1/model, health and metrics."""
     from serving.run import serving
 
+    # Asked to end, it ends as with Ctrl-C: its workers go with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with serving(bundle, store, port) as running:
         console.print(f"Serving on {running.url} - stop with Ctrl-C")
         running.wait()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import get_args
 
@@ -54,6 +56,18 @@ def test_a_step_at_a_time(tmp_path: Path) -> None:
     answer = shell(SHELL[2], tmp_path)
     for name in ("probability", "expected_value", "reasons", "route", "model_version"):
         assert f'"{name}"' in answer
+    assert falls_silent(3000), "the service is still there after it was asked to end"
+
+
+def falls_silent(port: int) -> bool:
+    """Whether nobody answers on a port of this machine any more, within some seconds."""
+    for _ in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except ConnectionRefusedError:
+            return True
+        time.sleep(0.2)
+    return False
 
 
 @pytest.mark.slow
