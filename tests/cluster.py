@@ -89,6 +89,16 @@ def standalone(directory: Path, workers: int = 2) -> Iterator[str]:
         yield url
 
 
+def executors(session: SparkSession, wanted: int, seconds: float = 90) -> int:
+    """How many executors there are; they take their time to register."""
+    end = time.monotonic() + seconds
+    while True:
+        found = int(session.sparkContext._jsc.sc().getExecutorMemoryStatus().size()) - 1
+        if found >= wanted or time.monotonic() > end:
+            return found
+        time.sleep(0.2)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
