@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from features.compile import wide
 from features.engines import check_columns, compute
-from features.engines.tables import KEYS, TIMES, Progress, reads
+from features.engines.tables import KEYS, TIMES, Progress, quoted, reads
 from features.language import FeatureSet
 from features.schema import TABLES, History
 from features.times import from_micros, micros
@@ -134,7 +134,7 @@ class _Cut:
         self._number_spine()
         for name in ("numbered", *KEYS):
             columns = "x.*" if name == "numbered" else ", ".join(
-                f"x.{_quoted(column)}" for column in reads(self._features, name)
+                f"x.{quoted(column)}" for column in reads(self._features, name)
             )  # fmt: skip
             part = f"hash({group}) % {self.count} AS _part"
             self._con.execute(
@@ -153,7 +153,7 @@ class _Cut:
         )
         self._con.execute("DROP VIEW spine; ALTER TABLE numbered_rows RENAME TO spine")
         named = ", ".join(
-            f"g.f{number} AS {_quoted(feature.name)}"
+            f"g.f{number} AS {quoted(feature.name)}"
             for number, feature in enumerate(self._segments)
         )
         statement = wide(FeatureSet(self._segments), "duckdb")
@@ -204,7 +204,7 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _canonical(column: str, kind: str) -> str:
-    name = _quoted(column)
+    name = quoted(column)
     if column in TIMES:
         return name if kind == "BIGINT" else f"epoch_us({name}) AS {name}"
     numeric = kind in ("DOUBLE", "FLOAT") or "INT" in kind or kind.startswith("DECIMAL")
@@ -222,10 +222,6 @@ def _type(column: str) -> str:
     if column in TIMES:
         return "BIGINT"
     return "DOUBLE" if column in ("value", "deal_value") else "VARCHAR"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _literal(text: str) -> str:

@@ -17,6 +17,7 @@ from features.engines.tables import (
     Row,
     frame_of,
     one_lead_only,
+    quoted,
     reads,
     rows_of,
 )
@@ -161,7 +162,7 @@ def _part(
         held = columns[feature.type == "text"]
         slots.append((feature.type == "text", len(held)))
         held.append(f"f{number}")
-    arrays = (list(map(_quoted, shape)), "text"), (columns[0], "float8"), (columns[1], "text")
+    arrays = (list(map(quoted, shape)), "text"), (columns[0], "float8"), (columns[1], "text")
     select = ", ".join(f"ARRAY[{', '.join(names)}]::{kind}[]" for names, kind in arrays)
     wanted = {
         key: [(*slots[number], position) for number, position in pairs]
@@ -176,16 +177,12 @@ def _cut(features: FeatureSet, table: str, columns: Sequence[str], schema: str) 
     numbers = {column for source, column, kind in read if (source, kind) == (table, "number")}
     chosen = [
         name if column in TIMES or column in numbers else f'{name} COLLATE "C" AS {name}'
-        for column, name in zip(columns, map(_quoted, columns), strict=True)
+        for column, name in zip(columns, map(quoted, columns), strict=True)
     ]
-    place, own = f"{_quoted(schema)}.{table}", "lead_id = $1"
+    place, own = f"{quoted(schema)}.{table}", "lead_id = $1"
     account = {feature.source for feature in features.features if feature.scope != "lead"}
     if table == "leads" and account:
         own += f" OR account_id = (SELECT account_id FROM {place} WHERE {own})"
     elif table in account:
         own = "lead_id = ANY(ARRAY(SELECT lead_id FROM leads) || $1::text)"
     return f"{table} AS (SELECT {', '.join(chosen)} FROM {place} WHERE {own})"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

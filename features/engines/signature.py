@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.engines import check_columns
-from features.engines.tables import KEYS, TIMES, reads
+from features.engines.tables import KEYS, TIMES, quoted, reads
 from features.language import FeatureSet
 from features.schema import History
 from features.times import micros
@@ -81,7 +81,7 @@ def sign(features: FeatureSet, history: History, *before: int) -> list[Signature
         con.register(name, table)
         seen = "created_at" if name == "leads" else "known_at"
         # Hashed twice: the first hash of many columns is linear in the last, and would cancel out.
-        fact = f"hash(hash('{name}', {', '.join(map(_quoted, table.column_names))}))"
+        fact = f"hash(hash('{name}', {', '.join(map(quoted, table.column_names))}))"
         parts.append(
             f"SELECT lead_id, {sums} FROM (SELECT lead_id, {seen} AS seen, {fact} AS fact "
             f"FROM {name}) GROUP BY lead_id"
@@ -145,7 +145,3 @@ def _table(features: FeatureSet, history: History, name: str) -> pa.Table:
         else:
             arrays[column] = pa.array(values, pa.large_string(), from_pandas=True)
     return pa.table(arrays)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

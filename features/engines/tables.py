@@ -59,3 +59,8 @@ def frame_of(features: FeatureSet, rows: Sequence[Row]) -> pd.DataFrame:
             for name, feature, values in named
         }
     )
+
+
+def quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
