@@ -29,7 +29,8 @@ from features.simulate import simulate
 from features.source import Population
 from features.times import DAY
 from training.dataset import BLOCK, StoredSet, labelled, store
-from training.model import Recipe, train
+from training.model import train
+from training.recipe import Recipe
 
 LEADS, COPIES, ROUNDS = 4_000, 120, 16
 

@@ -26,7 +26,8 @@ from features.source import Population
 from training.calibrate import Calibration
 from training.encode import Encoder
 from training.findings import Finding
-from training.model import LeadModel, ValueHead
+from training.model import LeadModel
+from training.value import ValueHead
 
 FORMAT: Literal[1] = 1
 GOLDEN_ROWS = 32

@@ -25,7 +25,8 @@ from training.evaluate import Outcomes, Predictions, evaluate, measure
 from training.extend import keep
 from training.findings import Finding, accept
 from training.grow import Grower, here
-from training.model import LeadModel, Recipe, lead_weights, train
+from training.model import LeadModel, train
+from training.recipe import Recipe, lead_weights
 from training.report import Report, TopFeature
 
 Floats = npt.NDArray[np.float64]

@@ -20,7 +20,8 @@ from serving.store import Store
 from tests.serving.asking import Asking, free_port
 from training import bundle
 from training.dataset import build, labelled
-from training.model import Recipe, train
+from training.model import train
+from training.recipe import Recipe
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ from serving.store import Store
 from tests.serving.asking import Asking, by_id, free_port
 from training import bundle
 from training.dataset import TrainingSet, build, labelled
-from training.model import Recipe, train
+from training.model import train
+from training.recipe import Recipe
 
 LEADS, DAYS = 1_000, 10
 

@@ -16,7 +16,8 @@ from tests.judge import alike
 from training import bundle, dataset, report
 from training.dataset import StoredSet, TrainingSet, store
 from training.experiment import Result, plan, run
-from training.model import LeadModel, Recipe, train
+from training.model import LeadModel, train
+from training.recipe import Recipe
 
 FEW = Recipe(rounds=48)
 

@@ -10,7 +10,8 @@ from features.language import FeatureSet, attribute
 from training.dataset import TrainingSet
 from training.encode import MOST_VALUES, Encoder
 from training.experiment import MAIN, Result
-from training.model import folds_by_lead, lead_weights, train
+from training.model import train
+from training.recipe import folds_by_lead, lead_weights
 
 
 def test_scores_do_not_depend_on_the_batch(result: Result) -> None:
