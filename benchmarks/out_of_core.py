@@ -3,7 +3,7 @@
     python -m benchmarks.out_of_core
 
 The rows of a simulated funnel, written again and again under other lead ids until there are enough
-of them. A child process opens the file and trains both heads on it; its peak memory counts.
+of them. A child process opens the set and trains both heads on it; its peak memory counts.
 Boosting rounds are few: memory does not grow with them.
 """
 
@@ -18,9 +18,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import numpy as np
+import pandas as pd
 
 from benchmarks.bar import ROOT, bar
 from features import catalog
@@ -28,33 +27,31 @@ from features.language import FeatureSet
 from features.simulate import simulate
 from features.source import Population
 from features.times import DAY
-from training.dataset import BLOCK, StoredSet, labelled, store
+from training.dataset import StoredSet, build, labelled, write
 from training.model import train
 from training.recipe import Recipe
 
 LEADS, COPIES, ROUNDS = 4_000, 120, 16
+FEATURES = "features"
 
 
-def written(directory: Path, copies: int = COPIES) -> Path:
-    """The training set file, and beside it its features as JSON."""
+def written(directory: Path, copies: int = COPIES) -> StoredSet:
+    """The training set in a directory, its features as JSON beside it."""
     history = simulate(leads=LEADS).history
-    rows = labelled(history, Population("weekly", None, 28 * DAY, 0, "won"))
+    once = labelled(history, Population("weekly", None, 28 * DAY, 0, "won"))
     features = catalog.default(history)
-    once = pq.read_table(store(rows, features, history, directory).path)
-    path = directory / "many.parquet"
-    with pq.ParquetWriter(path, once.schema, write_statistics=False) as writer:
-        for copy in range(copies):
-            field = once.schema.field("lead_id")
-            prefix, between = (pa.scalar(text, field.type) for text in (str(copy), "-"))
-            ids = pc.binary_join_element_wise(prefix, once["lead_id"], between)
-            writer.write_table(once.set_column(0, field, ids), row_group_size=BLOCK)
-    path.with_suffix(".json").write_bytes(features.to_json())
-    return path
+    columns = build(once, features, history).columns
+    place = np.arange(len(once)).repeat(copies)  # in the order of time, as the rows are
+    rows = once.iloc[place].reset_index(drop=True)
+    copy = pd.Series(np.arange(len(rows)) % copies, dtype="str")
+    rows["lead_id"] = copy + "-" + rows["lead_id"]
+    (directory / FEATURES).write_bytes(features.to_json())
+    return write(rows, features, lambda places: columns.iloc[place[places]], directory)
 
 
 def child(path: Path) -> None:
     """Train, and print what it took."""
-    features = FeatureSet.from_json(path.with_suffix(".json").read_bytes())
+    features = FeatureSet.from_json((path.parent / FEATURES).read_bytes())
     start = time.perf_counter()
     data = StoredSet.open(path, features)
     opened = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -78,8 +75,8 @@ def main() -> None:
         child(said.child)
         return
     with TemporaryDirectory() as name:
-        path = written(Path(name))
-        size = path.stat().st_size
+        path = written(Path(name)).path
+        size = sum(file.stat().st_size for file in path.parent.rglob("*.parquet"))
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.out_of_core", "--child", str(path)],
             cwd=ROOT, capture_output=True, text=True, check=True,

@@ -23,7 +23,8 @@ def at_risk(history: History, population: Population, until: int | None = None) 
     ``population.at`` is ``daily`` or ``weekly`` (midnights UTC, Mondays), ``created`` or
     ``first KIND`` (one microsecond after that fact is known). ``population.after`` delays a lead's
     entry until its first such event is known. ``until`` ends the grid (microseconds, inclusive;
-    default: the last moment at which the history learned anything). Sorted by lead and time.
+    default: the last moment at which the history learned anything). In the order of time and,
+    within it, of the leads in the history.
     """
     end = observed_until(history) if until is None else until
     leads = history.leads["lead_id"]
@@ -38,8 +39,12 @@ def at_risk(history: History, population: Population, until: int | None = None) 
             moment = np.maximum(start, _first_known(history, population.at.removeprefix("first ")))
         open_then = (moment < end) & (moment < settled_at(history))
         lead, as_of = np.flatnonzero(open_then), moment[open_then] + 1
+    order = np.argsort(as_of, kind="stable")
     return pd.DataFrame(
-        {"lead_id": leads.iloc[lead].reset_index(drop=True), "as_of": from_micros(as_of)}
+        {
+            "lead_id": leads.iloc[lead[order]].reset_index(drop=True),
+            "as_of": from_micros(as_of[order]),
+        }
     )
 
 
@@ -100,22 +105,21 @@ def label(
     - value: its deal value, 0 when not converted, NaN when converted at an unknown value
     - mature: ``as_of + horizon + grace <= until`` (default: what the history observed) and the
       lead was not settled already, unknown to us, at as_of; only mature rows have a label
+
+    Raises ``KeyError`` for a lead that is not in the history.
     """
     end = observed_until(history) if until is None else until
+    ids = pd.Index(history.leads["lead_id"])
+    lead, as_of = ids.get_indexer(pd.Index(spine["lead_id"])), micros(spine["as_of"])
+    if (lead < 0).any():
+        raise KeyError(f"lead {spine['lead_id'].iloc[lead.argmin()]!r} is not in the history")
     reached = history.outcomes[history.outcomes["outcome"] == population.target]
-    reached = reached.drop_duplicates("lead_id").set_index("lead_id")
-    found = reached.index.get_indexer(pd.Index(spine["lead_id"]))
-    as_of = micros(spine["as_of"])
-    occurred, known, value = np.full(len(spine), _NEVER), np.full(len(spine), _NEVER), np.zeros(0)
-    has = found >= 0
-    occurred[has] = micros(reached["occurred_at"])[found[has]]
-    known[has] = micros(reached["known_at"])[found[has]]
-    value = np.zeros(len(spine))
-    value[has] = reached["deal_value"].to_numpy(dtype=np.float64)[found[has]]
+    reached = reached.drop_duplicates("lead_id").set_index("lead_id").reindex(ids)
+    occurred, known = (_or_never(reached[name])[lead] for name in ("occurred_at", "known_at"))
+    value = reached["deal_value"].to_numpy(dtype=np.float64)[lead]
     close = as_of + population.horizon
     converted = (as_of <= occurred) & (occurred < close) & (known < close + population.grace)
-    first = pd.Series(_first_outcome(history), index=history.leads["lead_id"].to_numpy())
-    settled = first.reindex(spine["lead_id"].to_numpy()).to_numpy() < as_of
+    settled = _first_outcome(history)[lead] < as_of
     return pd.DataFrame(
         {
             "converted": converted,
@@ -124,6 +128,10 @@ def label(
         },
         index=spine.index,
     )
+
+
+def _or_never(times: pd.Series) -> Ints:
+    return np.where(times.isna(), _NEVER, micros(times))
 
 
 def _first_outcome(history: History) -> Ints:

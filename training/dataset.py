@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +20,8 @@ from features.outcomes import at_risk, label
 from features.schema import History
 from features.source import Population
 from features.times import micros
+from training import parts
+from training.parts import Listed, Part
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -31,9 +30,6 @@ Ints = npt.NDArray[np.int64]
 
 BLOCK = 8_192
 """Rows that are read, encoded and scored together; a row group of a training set on disk."""
-
-BUILD_ROWS = 32 * BLOCK
-"""Rows whose features are computed together when the training set goes to disk."""
 
 
 class _Labelled:
@@ -72,7 +68,7 @@ class _Labelled:
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet(_Labelled):
-    """n labelled rows in the order of (lead_id as in the history, as_of).
+    """n labelled rows in the order of as_of and, within it, of the leads in the history.
 
     ``rows`` has lead_id, as_of, converted (bool), value (0 when not converted, NaN unknown);
     ``columns`` the features, float64 or str; both have the same RangeIndex.
@@ -100,40 +96,46 @@ class TrainingSet(_Labelled):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over rows, columns and the feature set's fingerprint."""
-        total = _Digest(self.rows, self.features)
-        total.add(self.columns)
-        return total.hex()
-
-    def write(self, directory: Path) -> Path:
-        """Write ``<digest>.parquet`` into ``directory`` unless it is there; returns its path."""
-        return _write(self.rows, self.features, [self.columns], directory)
+        """SHA-256 of rows, columns and the feature set's fingerprint."""
+        found = [
+            parts.digested(self.rows.iloc[cut], self.columns.iloc[cut], self.features)
+            for cut in parts.cuts(self.as_of)
+        ]
+        return Listed(self.features.fingerprint, tuple(found)).digest
 
 
 @dataclass(frozen=True, eq=False)
 class StoredSet(_Labelled):
-    """A training set whose columns stay in a Parquet file: for more rows than memory holds.
+    """A training set whose columns stay in files: for more rows than memory holds.
 
-    ``places`` are the rows of the file that belong to it, ascending. What belongs to a row but its
-    features is in memory, as in :class:`TrainingSet`.
+    ``places`` are the rows of the listed parts that belong to it, ascending. What belongs to a row
+    but its features is in memory, as in :class:`TrainingSet`.
     """
 
-    path: Path
+    directory: Path
+    listed: Listed
     rows: pd.DataFrame
     features: FeatureSet
     places: Ints
 
     @staticmethod
     def open(path: Path, features: FeatureSet) -> StoredSet:
-        """Read what :meth:`TrainingSet.write` wrote, all but the features.
+        """Read what :func:`store` wrote, all but the features.
 
         Raises ``ValueError`` when the file holds other features.
         """
-        found = tuple(pq.read_schema(path).names)[len(_ROWS) :]
-        if found != features.names:
-            raise ValueError(f"{path.name} does not hold these features: build the set again")
-        rows = pd.read_parquet(path, columns=list(_ROWS))
-        return StoredSet(path.resolve(), rows, features, np.arange(len(rows)))
+        return StoredSet.of(path.parent, Listed.read(path, features), features)
+
+    @staticmethod
+    def of(directory: Path, listed: Listed, features: FeatureSet) -> StoredSet:
+        """All rows of the listed parts of a directory."""
+        rows = parts.read_rows(listed.parts, directory)
+        return StoredSet(directory.resolve(), listed, rows, features, np.arange(len(rows)))
+
+    @property
+    def path(self) -> Path:
+        """The file that lists the parts."""
+        return self.directory / f"{self.listed.digest}.json"
 
     @property
     def columns(self) -> pd.DataFrame:
@@ -142,17 +144,18 @@ class StoredSet(_Labelled):
 
     def read(self, first: int, last: int) -> pd.DataFrame:
         """The columns of the rows ``first <= row < last``; one row group at a time is in memory."""
-        places, names = self.places[first:last], list(self.features.names)
-        with pq.ParquetFile(self.path, metadata=_metadata(self.path)) as file:
-            if not len(places):
-                return file.schema_arrow.empty_table().select(names).to_pandas()
-            starts = _starts(self.path)
-            parts = []
-            for group in np.unique(np.searchsorted(starts, places, side="right") - 1).tolist():
-                inside = places[(places >= starts[group]) & (places < starts[group + 1])]
-                table = file.read_row_group(group, columns=names)
-                parts.append(table.take(pa.array(inside - starts[group])))
-        return pa.concat_tables(parts).to_pandas()
+        places = self.places[first:last]
+        if not len(places):
+            return self._groups.none
+        starts, found = self._groups.starts, []
+        for number in np.unique(np.searchsorted(starts, places, side="right") - 1).tolist():
+            inside = places[(places >= starts[number]) & (places < starts[number + 1])]
+            found.append(self._groups.read(number).take(pa.array(inside - starts[number])))
+        return pa.concat_tables(found).to_pandas()
+
+    @cached_property
+    def _groups(self) -> _Groups:
+        return _Groups(self.listed.parts, self.directory, self.features)
 
     def where(self, chosen: Bools) -> StoredSet:
         """The rows chosen by a mask (n,)."""
@@ -166,15 +169,42 @@ class StoredSet(_Labelled):
 
     def _at(self, places: Ints) -> StoredSet:
         rows = self.rows.iloc[places].reset_index(drop=True)
-        return StoredSet(self.path, rows, self.features, self.places[places])
+        return StoredSet(self.directory, self.listed, rows, self.features, self.places[places])
 
     @property
     def digest(self) -> str:
         """The same as that of the rows in memory."""
-        total = _Digest(self.rows, self.features)
-        for columns in blocks(self):
-            total.add(columns)
-        return total.hex()
+        if len(self) == sum(part.rows for part in self.listed.parts):
+            return self.listed.digest
+        found = [
+            parts.digested(self.rows.iloc[cut], self.read(cut.start, cut.stop), self.features)
+            for cut in parts.cuts(self.as_of)
+        ]
+        return Listed(self.features.fingerprint, tuple(found)).digest
+
+
+class _Groups:
+    """The row groups of the files of parts, as one run of rows; the last one read is kept."""
+
+    def __init__(self, listed: Sequence[Part], directory: Path, features: FeatureSet) -> None:
+        self._names, self._last = list(features.names), (-1, pa.table({}))
+        types = {f.name: "str" if f.type == "text" else "float64" for f in features.features}
+        self.none = pd.DataFrame(columns=pd.Index(self._names)).astype(types)
+        self._at: list[tuple[pq.ParquetFile, int]] = []
+        sizes = []
+        for part in listed:
+            file = pq.ParquetFile(parts.file_of(part, directory))
+            for group in range(file.num_row_groups):
+                self._at.append((file, group))
+                sizes.append(file.metadata.row_group(group).num_rows)
+        self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    def read(self, number: int) -> pa.Table:
+        """The features of one row group."""
+        if self._last[0] != number:
+            file, group = self._at[number]
+            self._last = number, file.read_row_group(group, columns=self._names)
+        return self._last[1]
 
 
 Training = TrainingSet | StoredSet
@@ -183,69 +213,6 @@ Training = TrainingSet | StoredSet
 def blocks(data: Training) -> Iterator[pd.DataFrame]:
     """The columns of a training set, a block of rows at a time."""
     return (data.read(first, first + BLOCK) for first in range(0, len(data), BLOCK))
-
-
-_ROWS = ("lead_id", "as_of", "converted", "value")
-
-
-@lru_cache(maxsize=4)
-def _metadata(path: Path) -> pq.FileMetaData:
-    return pq.read_metadata(path)  # long to read where there are many row groups
-
-
-@lru_cache(maxsize=4)
-def _starts(path: Path) -> Ints:
-    meta = _metadata(path)
-    sizes = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-
-
-class _Digest:
-    """Grows with the columns, block by block."""
-
-    def __init__(self, rows: pd.DataFrame, features: FeatureSet) -> None:
-        self._total = hashlib.sha256(features.fingerprint.encode())
-        self._add(rows, list(rows.columns))
-        self._names: list[str] | None = list(features.names)
-
-    def add(self, columns: pd.DataFrame) -> None:
-        self._add(columns, self._names)
-        self._names = None
-
-    def _add(self, frame: pd.DataFrame, names: list[str] | None) -> None:
-        if names is not None:
-            self._total.update(json.dumps([str(name) for name in names]).encode())
-        self._total.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-
-    def hex(self) -> str:
-        return self._total.hexdigest()
-
-
-def _write(
-    rows: pd.DataFrame, features: FeatureSet, blocks: Iterable[pd.DataFrame], directory: Path
-) -> Path:
-    """Write consecutive blocks of columns beside their rows; the content names the file."""
-    directory.mkdir(parents=True, exist_ok=True)
-    total, first = _Digest(rows, features), 0
-    partial, writer = directory / f"{uuid4().hex}.partial", None
-    try:
-        for columns in blocks:
-            total.add(columns)
-            table = _table(rows.iloc[first : first + len(columns)], columns)
-            first += len(columns)
-            writer = writer or pq.ParquetWriter(partial, table.schema, write_statistics=False)
-            writer.write_table(table, row_group_size=BLOCK)
-        if writer is not None:
-            writer.close()
-        return partial.rename(directory / f"{total.hex()}.parquet")
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _table(rows: pd.DataFrame, columns: pd.DataFrame) -> pa.Table:
-    moments = pa.array(micros(rows["as_of"])).cast(pa.timestamp("us", "UTC"))
-    arrays = {name: moments if name == "as_of" else pa.array(rows[name]) for name in _ROWS}
-    return pa.table(arrays | {name: pa.array(columns[name]) for name in columns.columns})
 
 
 def labelled(history: History, population: Population) -> pd.DataFrame:
@@ -268,29 +235,71 @@ def build(
     return TrainingSet(rows, columns, features)
 
 
+Compute = Callable[[Ints], pd.DataFrame]
+"""From the places (m,) of some rows of a set to their features."""
+
+
 def store(
     rows: pd.DataFrame,
     features: FeatureSet,
     history: History,
     directory: Path,
     progress: Progress | None = None,
-    columns: Callable[[int, int], pd.DataFrame] | None = None,
 ) -> StoredSet:
-    """The training set of :func:`build`, computed some rows at a time into a file in ``directory``.
+    """The training set of :func:`build`, computed some rows at a time into files in ``directory``.
 
-    Sums may differ in their last digit: facts are added up in another order. ``columns`` gives the
-    features of the rows ``first <= row < last`` where they are not all to be computed.
+    Sums may differ in their last digit: facts are added up in another order.
     """
-    say = progress or (lambda _: None)
 
-    def computed(first: int, last: int) -> pd.DataFrame:
-        spine = rows[["lead_id", "as_of"]].iloc[first:last]
-        return compute(features, spine.reset_index(drop=True), history)
+    def computed(places: Ints) -> pd.DataFrame:
+        spine = rows[["lead_id", "as_of"]].iloc[places].reset_index(drop=True)
+        return compute(features, spine, history)
 
-    def made() -> Iterator[pd.DataFrame]:
-        for first in range(0, max(len(rows), 1), BUILD_ROWS):
-            yield (columns or computed)(first, min(first + BUILD_ROWS, len(rows)))
-            say(min((first + BUILD_ROWS) / max(len(rows), 1), 1.0))
+    return write(rows, features, computed, directory, progress=progress)
 
-    path = _write(rows, features, made(), directory)
-    return StoredSet.open(path, features)
+
+def write(
+    rows: pd.DataFrame,
+    features: FeatureSet,
+    columns: Compute,
+    directory: Path,
+    kept: Sequence[Part | None] = (),
+    progress: Progress | None = None,
+) -> StoredSet:
+    """Write a training set whose features ``columns`` gives, some rows at a time.
+
+    ``kept``: for each of its :func:`training.parts.cuts` the part that lies in ``directory``
+    already, or None; without, nothing does.
+    """
+    say, directory = progress or (lambda _: None), directory.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    cuts = list(parts.cuts(micros(rows["as_of"])))
+    found = list(kept) or [None] * len(cuts)
+    missing = [number for number, part in enumerate(found) if part is None]
+    for some in _together(missing, cuts):
+        places = np.concatenate([np.arange(cuts[one].start, cuts[one].stop) for one in some])
+        made, first = columns(places), 0
+        for one in some:
+            mine = rows.iloc[cuts[one]]
+            columns_of = made.iloc[first : first + len(mine)]
+            found[one] = parts.write(mine, columns_of, features, directory, BLOCK)
+            first += len(mine)
+        say(cuts[some[-1]].stop / len(rows))
+    listed = Listed(features.fingerprint, tuple(part for part in found if part is not None))
+    listed.write(directory)
+    return StoredSet(directory, listed, rows, features, np.arange(len(rows)))
+
+
+def _together(numbers: Sequence[int], cuts: Sequence[slice]) -> Iterator[list[int]]:
+    """Parts whose features are computed together: about PART_ROWS rows."""
+    some: list[int] = []
+    rows = 0
+    for number in numbers:
+        size = cuts[number].stop - cuts[number].start
+        if some and rows + size > parts.PART_ROWS:
+            yield some
+            some, rows = [], 0
+        some.append(number)
+        rows += size
+    if some:
+        yield some

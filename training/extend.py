@@ -21,33 +21,10 @@ from features.engines.tables import KEYS, reads
 from features.language import FeatureSet
 from features.schema import History
 from features.times import from_micros, micros
-from training.dataset import StoredSet, Training, TrainingSet, store
+from training.dataset import Compute, StoredSet, store, write
+from training.parts import Listed, Part, cuts, file_of, labels_digest
 
 Ints = npt.NDArray[np.int64]
-
-
-def signature(data: Training, history: History) -> Signature:
-    """What to keep beside a training set to extend it later: of what its rows have read."""
-    return sign(data.features, history, _edge(data.rows))[0]
-
-
-def extend(
-    previous: Training,
-    signed: Signature,
-    rows: pd.DataFrame,
-    history: History,
-    progress: Progress | None = None,
-) -> tuple[TrainingSet, Signature]:
-    """The set that :func:`training.dataset.build` makes of ``rows``, and its signature.
-
-    ``rows`` are labelled from the newer ``history``; ``signed`` is the :func:`signature` of
-    ``previous``. Numbers that are summed up may differ from a build's in their last digit: facts
-    are added up in another order. Raises ``ValueError`` when the signature is not of these
-    features or of another version of the hash function.
-    """
-    plan, signed = _planned(previous, signed, rows, history)
-    columns = plan.columns(0, len(rows), progress)
-    return TrainingSet(rows, columns, previous.features), signed
 
 
 def keep(
@@ -57,43 +34,41 @@ def keep(
     directory: Path,
     progress: Progress | None = None,
 ) -> StoredSet:
-    """The training set of ``rows`` in a file of ``directory``, extending the last one kept there.
+    """The training set of ``rows`` in files of ``directory``, extending the last one kept there.
 
-    ``<fingerprint>.signature`` names the last set of a feature set. Where there is none, or its
-    file is gone, every row is computed.
+    ``rows`` are labelled from ``history``. ``<fingerprint>.signature`` names the last set of a
+    feature set and says what it has read. Where there is none, or its files are gone, every row is
+    computed. Numbers that are summed up may differ from a build's in their last digit: facts are
+    added up in another order.
     """
     path = directory / f"{features.fingerprint}.signature"
     found = _kept(path, features)
     if found is None:
         made = store(rows, features, history, directory, progress)
-        signed = signature(made, history)
+        (signed,) = sign(features, history, _edge(rows))
     else:
-        plan, signed = _planned(*found, rows, history)
-        made = store(rows, features, history, directory, progress, plan.columns)
+        listed, before = found
+        past, signed = sign(features, history, before.before, _edge(rows))
+        changed = reached(features, before, past)
+        kept = _kept_parts(listed, rows, changed)
+        others = tuple(part for part in listed.parts if part not in kept)
+        old = StoredSet.of(directory, Listed(listed.features, others), features)
+        columns = _columns(old, rows, changed, history)
+        made = write(rows, features, columns, directory, kept, progress)
     signed.write(path, made.path.name)
     return made
 
 
-def _kept(path: Path, features: FeatureSet) -> tuple[StoredSet, Signature] | None:
+def _kept(path: Path, features: FeatureSet) -> tuple[Listed, Signature] | None:
+    """The last set that was kept and its signature, where both can be read here and now."""
     if not path.exists():
         return None
     signed, name = Signature.read(path)
-    data = path.parent / name
-    if not (signed.fits(features) and data.exists()):
+    if not (signed.fits(features) and (path.parent / name).exists()):
         return None
-    return StoredSet.open(data, features), signed
-
-
-def _planned(
-    previous: Training, signed: Signature, rows: pd.DataFrame, history: History
-) -> tuple[_Plan, Signature]:
-    features = previous.features
-    if not signed.fits(features):
-        raise ValueError(
-            "the signature is of other features or of another version: build the set anew"
-        )
-    past, now = sign(features, history, signed.before, _edge(rows))
-    return _Plan(previous, rows, reached(features, signed, past), history), now
+    listed = Listed.read(path.parent / name, features)
+    there = all(file_of(part, path.parent).exists() for part in listed.parts)
+    return (listed, signed) if there else None
 
 
 def _edge(rows: pd.DataFrame) -> int:
@@ -101,34 +76,39 @@ def _edge(rows: pd.DataFrame) -> int:
     return int(micros(rows["as_of"]).max()) if len(rows) else 0
 
 
-class _Plan:
-    """Where each new row comes from: a place in the previous set, or -1 to compute it."""
+def _kept_parts(listed: Listed, rows: pd.DataFrame, changed: Collection[str]) -> list[Part | None]:
+    """For each part of the new set the old one that has its rows, unless a fact of them changed."""
+    old = {part.labels: part for part in listed.parts}
+    found = [old.get(labels_digest(rows.iloc[cut])) for cut in cuts(micros(rows["as_of"]))]
+    if changed:
+        touched = rows["lead_id"].isin(changed).to_numpy()
+        for number, cut in enumerate(cuts(micros(rows["as_of"]))):
+            if touched[cut].any():
+                found[number] = None
+    return found
 
-    def __init__(
-        self, previous: Training, rows: pd.DataFrame, changed: Collection[str], history: History
-    ) -> None:
-        self._previous, self._rows, self._history = previous, rows, history
-        self._place = _places(previous.rows, rows)
+
+def _columns(
+    old: StoredSet, rows: pd.DataFrame, changed: Collection[str], history: History
+) -> Compute:
+    """The features of some of the rows: those of ``old`` that hold true, the others made."""
+    features = old.features
+
+    def columns(places: Ints) -> pd.DataFrame:
+        some = rows.iloc[places]
+        place = _places(old.rows, some)
         if changed:
-            self._place[rows["lead_id"].isin(changed).to_numpy()] = -1
-
-    def columns(self, first: int, last: int, progress: Progress | None = None) -> pd.DataFrame:
-        """The features of the rows ``first <= row < last``."""
-        place = self._place[first:last]
+            place[some["lead_id"].isin(changed).to_numpy()] = -1
         fresh = place < 0
-        spine = self._rows[["lead_id", "as_of"]].iloc[first:last][fresh].reset_index(drop=True)
-        made = None
-        if len(spine):
-            features = self._previous.features
-            read = _read_by(features, spine, self._history)
-            made = compute(features, spine, read, progress=progress)
-            if fresh.all():
-                return made
-        if isinstance(self._previous, TrainingSet):
-            return _merged(self._previous.columns, place, made)
-        old = self._previous.take(place[~fresh]).columns
-        place = np.where(fresh, -1, np.cumsum(~fresh) - 1)
-        return _merged(old, place, made)
+        spine = some.loc[fresh, ["lead_id", "as_of"]].reset_index(drop=True)
+        if spine.empty:
+            return old.take(place).columns
+        made = compute(features, spine, _read_by(features, spine, history))
+        both = pd.concat([old.take(place[~fresh]).columns, made], ignore_index=True)
+        kept = int((~fresh).sum())
+        return both.take(np.where(fresh, kept + np.cumsum(fresh), np.cumsum(~fresh)) - 1)
+
+    return columns
 
 
 def _places(old: pd.DataFrame, new: pd.DataFrame) -> Ints:
@@ -173,22 +153,3 @@ def _read_by(features: FeatureSet, spine: pd.DataFrame, history: History) -> His
         return frame.loc[chosen, list(reads(features, name))].reset_index(drop=True)
 
     return History(leads[mine].reset_index(drop=True), *(facts(n) for n in KEYS if n != "leads"))
-
-
-def _merged(old: pd.DataFrame, place: Ints, made: pd.DataFrame | None) -> pd.DataFrame:
-    """Rows of ``old`` at their places and, where the place is -1, those of ``made`` in order."""
-    fresh = np.flatnonzero(place < 0)
-    kept, order = np.maximum(place, 0), place.copy()
-    order[fresh] = len(old) + np.arange(len(fresh))
-    names = [name for name in old.columns if old[name].dtype.kind == "f"]
-    numbers = np.empty((len(names), len(place)))
-    for line, name in zip(numbers, names, strict=True):
-        np.take(old[name].to_numpy(), kept, out=line, mode="clip")
-        if made is not None:
-            line[fresh] = made[name].to_numpy()
-    frame = pd.DataFrame(numbers.T, columns=pd.Index(names), copy=False)
-    for position, name in enumerate(old.columns):
-        if old[name].dtype.kind != "f":
-            both = old[name] if made is None else pd.concat([old[name], made[name]])
-            frame.insert(position, name, both.array.take(order))
-    return frame

@@ -1,9 +1,10 @@
 """What every contender's script does: read the tables, compute when told to, tell the cost.
 
 A script is run as ``python <script> <directory>``. For each line on standard input it computes once
-and answers with a JSON line: processor seconds of all threads and peak memory in MiB. The line
-``write`` also writes what it found as ``<script>[ <way>].parquet``. The columns are named
-``<aggregate>|<kind>``; rows are in the order of the spine.
+and answers with a JSON line: seconds on the clock (``wall``), processor seconds of all threads
+(``cpu``) and peak memory in MiB. The line ``write`` also writes what it found as
+``<script>[ <way>].parquet``. The columns are named ``<aggregate>|<kind>``; rows are in the order of
+the spine.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,10 +35,10 @@ def answer(
     """Serve rounds until standard input ends."""
     out = Path(sys.argv[1]) / f"{' '.join([Path(sys.argv[0]).stem, *sys.argv[2:]])}.parquet"
     for line in sys.stdin:
-        before, _ = cost()
+        before, start = cost()[0], time.perf_counter()
         found = compute()
-        after, peak = cost()
+        wall, (after, peak) = time.perf_counter() - start, cost()
         if line.strip() == "write":
             write(found, out)
         del found
-        print(json.dumps({"cpu": after - before, "peak": peak}), flush=True)
+        print(json.dumps({"wall": wall, "cpu": after - before, "peak": peak}), flush=True)

@@ -25,10 +25,9 @@ WITH facts AS (
 SELECT
   s."_row",
   f."kind",
-  COUNT(*) FILTER(WHERE
-    f."_at" >= (
-      s."as_of" - 604800000000
-    )) AS f0,
+  COUNT(CASE WHEN f."_at" >= (
+    s."as_of" - 604800000000
+  ) THEN 1 END) AS f0,
   COALESCE(SUM(f."value"), 0) AS f1,
   AVG(f."value") FILTER(WHERE
     f."_at" >= (
@@ -36,29 +35,29 @@ SELECT
     )) AS f2,
   MIN(f."value") AS f3,
   MAX(f."value") AS f4,
-  COUNT(*) FILTER(WHERE
-    COALESCE(f."_until5", s."as_of") >= s."as_of" AND NOT f."page" IS NULL) AS f5,
+  COUNT(
+    CASE
+      WHEN COALESCE(f."_until5", s."as_of") >= s."as_of" AND NOT f."page" IS NULL
+      THEN 1
+    END
+  ) AS f5,
   CAST(MAX(s."as_of" - f."_at") AS DOUBLE) / 86400000000.0 AS f6,
   CAST(MIN(s."as_of" - f."_at") AS DOUBLE) / 86400000000.0 AS f7,
   MAX(f."page") FILTER(WHERE
     COALESCE(f."_until8", s."as_of") >= s."as_of") AS f8,
-  CAST(COUNT(*) FILTER(WHERE
-    f."_at" >= (
-      s."as_of" - 604800000000
-    )) AS DOUBLE) / NULLIF(COUNT(*) FILTER(WHERE
-    f."_at" >= (
-      s."as_of" - 2592000000000
-    )), 0) AS f9,
+  CAST(COUNT(CASE WHEN f."_at" >= (
+    s."as_of" - 604800000000
+  ) THEN 1 END) AS DOUBLE) / NULLIF(COUNT(CASE WHEN f."_at" >= (
+    s."as_of" - 2592000000000
+  ) THEN 1 END), 0) AS f9,
   STDDEV_SAMP(f."value") AS f10,
   CAST((
-    CAST(COUNT(*) FILTER(WHERE
-      f."_at" >= (
-        s."as_of" - 604800000000
-      )) AS DOUBLE) * 4.285714285714286
-  ) AS DOUBLE) / NULLIF(COUNT(*) FILTER(WHERE
-    f."_at" >= (
-      s."as_of" - 2592000000000
-    )), 0) AS f11,
+    CAST(COUNT(CASE WHEN f."_at" >= (
+      s."as_of" - 604800000000
+    ) THEN 1 END) AS DOUBLE) * 4.285714285714286
+  ) AS DOUBLE) / NULLIF(COUNT(CASE WHEN f."_at" >= (
+    s."as_of" - 2592000000000
+  ) THEN 1 END), 0) AS f11,
   COALESCE(
     SUM(
       CASE
@@ -149,10 +148,9 @@ WITH facts AS (
 SELECT
   s."_row",
   f."kind",
-  COUNT(*) FILTER(WHERE
-    f."_at" >= (
-      s."as_of" - 129600000000
-    )) AS f0,
+  COUNT(CASE WHEN f."_at" >= (
+    s."as_of" - 129600000000
+  ) THEN 1 END) AS f0,
   MAX(f."page") FILTER(WHERE
     COALESCE(f."_until1", s."as_of") >= s."as_of") AS f1
 FROM spine AS s
@@ -301,10 +299,9 @@ SELECT
 FROM (
   SELECT
     s."_row",
-    COUNT(*) FILTER(WHERE
-      f."_at" >= (
-        s."as_of" - 2592000000000
-      )) AS "_count0"
+    COUNT(CASE WHEN f."_at" >= (
+      s."as_of" - 2592000000000
+    ) THEN 1 END) AS "_count0"
   FROM spine AS s
   JOIN facts AS f
     ON f."_owner" = s."lead_id" AND f."_at" < s."as_of" AND f."_known" < s."as_of"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
@@ -24,11 +26,11 @@ from features.source import Population, Source
 from features.times import DAY, from_micros, micros
 from tests.histories import busy
 from tests.judge import alike
-from training import dataset
 from training import extend as extending
-from training.dataset import TrainingSet, build, labelled
+from training import parts
+from training.dataset import StoredSet, TrainingSet, build, labelled
 from training.experiment import plan, training_set
-from training.extend import extend, keep, signature
+from training.extend import keep
 
 DAILY = Population(at="daily", after=None, horizon=3 * DAY, grace=0, target="won")
 MONTH = Population(at="daily", after=None, horizon=28 * DAY, grace=0, target="won")
@@ -99,13 +101,12 @@ def test_day_by_day_it_is_the_set_that_a_build_makes(seed: int) -> None:
     old = known_before(history, moment)
     if old.leads.empty:
         return
-    data = made(old, features, DAILY)
-    signed = signature(data, old)
-    while moment < end:
-        moment += chance.randrange(1, 4) * DAY
-        new = known_before(history, moment)
-        data, signed = extend(data, signed, labelled(new, DAILY), new)
-        same(data, made(new, features, DAILY))
+    with TemporaryDirectory() as name:
+        keep(labelled(old, DAILY), features, old, Path(name))
+        while moment < end:
+            moment += chance.randrange(1, 4) * DAY
+            new = known_before(history, moment)
+            same(keep(labelled(new, DAILY), features, new, Path(name)), made(new, features, DAILY))
 
 
 @settings(max_examples=16)
@@ -118,16 +119,21 @@ def test_what_is_delivered_late_edited_or_deleted_is_found(seed: int, segments: 
                             if f not in drawn.features[:4])]
     )  # fmt: skip
     old = dishonest(history, chance)
-    data = made(old, features, DAILY)
-    extended, signed = extend(data, signature(data, old), labelled(history, DAILY), history)
-    expected = made(history, features, DAILY)
-    same(extended, expected)
-    fresh = signature(expected, history)
-    assert signed.before == fresh.before
-    pd.testing.assert_frame_equal(signed.leads, fresh.leads)
+    rows = labelled(history, DAILY)
+    with TemporaryDirectory() as name, TemporaryDirectory() as other:
+        keep(labelled(old, DAILY), features, old, Path(name))
+        same(keep(rows, features, history, Path(name)), made(history, features, DAILY))
+        keep(rows, features, history, Path(other))
+        extended, fresh = (kept_signature(Path(place), features) for place in (name, other))
+    assert extended.before == fresh.before
+    pd.testing.assert_frame_equal(extended.leads, fresh.leads)
 
 
-def same(found: TrainingSet, expected: TrainingSet) -> None:
+def kept_signature(directory: Path, features: FeatureSet) -> Signature:
+    return Signature.read(directory / f"{features.fingerprint}.signature")[0]
+
+
+def same(found: StoredSet, expected: TrainingSet) -> None:
     """Rows, labels, counts, times and texts exactly; sums of fractions but for the last digit."""
     pd.testing.assert_frame_equal(found.rows, expected.rows)
     alike(found.columns, expected.columns)
@@ -209,30 +215,38 @@ def cut(history: History) -> int:
 
 
 @pytest.fixture(scope="module")
-def before(history: History, cut: int) -> tuple[TrainingSet, Signature]:
-    old = known_before(history, cut)
-    data = made(old, EXACT, MONTH)
-    return data, signature(data, old)
+def first(
+    history: History, cut: int, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[StoredSet, Path]:
+    """What a directory keeps of the history before the cut."""
+    old, there = known_before(history, cut), tmp_path_factory.mktemp("first")
+    return keep(labelled(old, MONTH), EXACT, old, there), there
+
+
+@pytest.fixture
+def kept(first: tuple[StoredSet, Path], tmp_path: Path) -> tuple[StoredSet, Path]:
+    """The same, in a directory of the test's own."""
+    shutil.copytree(first[1], tmp_path / "kept")
+    return first[0], tmp_path / "kept"
 
 
 def test_five_days_more_compute_the_rows_of_five_days(
-    history: History, before: tuple[TrainingSet, Signature], cut: int, computed: list[pd.DataFrame]
+    history: History, kept: tuple[StoredSet, Path], cut: int, computed: list[pd.DataFrame]
 ) -> None:
-    data, signed = before
+    data, there = kept
     for day in range(1, 6):
         new = known_before(history, cut + day * DAY)
-        rows = labelled(new, MONTH)
         last = int(data.as_of.max())
-        data, signed = extend(data, signed, rows, new)
+        data = keep(labelled(new, MONTH), EXACT, new, there)
         assert data.digest == made(new, EXACT, MONTH).digest
         assert set(micros(computed.pop()["as_of"])) == {last + DAY}
     assert not computed
 
 
 def test_a_backfilled_fact_reaches_its_account_and_no_other(
-    history: History, before: tuple[TrainingSet, Signature], cut: int, computed: list[pd.DataFrame]
+    history: History, kept: tuple[StoredSet, Path], cut: int, computed: list[pd.DataFrame]
 ) -> None:
-    data, signed = before
+    data, there = kept
     old = known_before(history, cut)
     accounts = old.leads.groupby("account_id")["lead_id"].transform("size")
     lead = old.leads["lead_id"][(accounts == 2) & old.leads["lead_id"].isin(data.lead_id)].iloc[0]
@@ -241,16 +255,16 @@ def test_a_backfilled_fact_reaches_its_account_and_no_other(
     late["occurred_at"] = late["known_at"] = from_micros([int(data.as_of.min()) + 1]).to_numpy()
     late = late.astype(old.events.dtypes.to_dict())
     new = replace(old, events=pd.concat([old.events, late], ignore_index=True))
-    found, _ = extend(data, signed, labelled(new, MONTH), new)
+    found = keep(labelled(new, MONTH), EXACT, new, there)
     assert found.digest == made(new, EXACT, MONTH).digest
     reached = set(old.leads["lead_id"][old.leads["account_id"] == account])
     assert set(pd.concat(computed)["lead_id"]) == reached & set(data.lead_id)
 
 
 def test_a_backfilled_outcome_takes_rows_and_changes_labels(
-    history: History, before: tuple[TrainingSet, Signature], cut: int
+    history: History, kept: tuple[StoredSet, Path], cut: int
 ) -> None:
-    data, signed = before
+    data, there = kept
     old = known_before(history, cut)
     open_leads = set(data.lead_id) - set(old.outcomes["lead_id"])
     lead = sorted(open_leads)[0]
@@ -260,54 +274,54 @@ def test_a_backfilled_outcome_takes_rows_and_changes_labels(
     late["known_at"] = late["occurred_at"]
     late = late.astype(old.outcomes.dtypes.to_dict())
     new = replace(old, outcomes=pd.concat([old.outcomes, late], ignore_index=True))
-    rows = labelled(new, MONTH)
-    found, _ = extend(data, signed, rows, new)
+    found = keep(labelled(new, MONTH), EXACT, new, there)
     assert found.digest == made(new, EXACT, MONTH).digest
     assert (found.lead_id == lead).sum() < (data.lead_id == lead).sum()
     assert found.converted[found.lead_id == lead].any()
 
 
 def test_nothing_new_computes_nothing(
-    history: History, before: tuple[TrainingSet, Signature], cut: int, computed: list[pd.DataFrame]
+    history: History, kept: tuple[StoredSet, Path], cut: int, computed: list[pd.DataFrame]
 ) -> None:
-    data, signed = before
-    old = known_before(history, cut)
-    found, again = extend(data, signed, data.rows, old)
+    data, there = kept
+    signed = kept_signature(there, EXACT)
+    found = keep(data.rows, EXACT, known_before(history, cut), there)
     assert not computed
     assert found.digest == data.digest
-    pd.testing.assert_frame_equal(again.leads, signed.leads)
+    pd.testing.assert_frame_equal(kept_signature(there, EXACT).leads, signed.leads)
 
 
-def test_other_features_are_refused(
-    history: History, before: tuple[TrainingSet, Signature]
+def test_weeks_before_the_last_share_their_files(
+    history: History, kept: tuple[StoredSet, Path], cut: int
 ) -> None:
-    data, signed = before
-    fewer = TrainingSet(data.rows, data.columns.iloc[:, 1:], FeatureSet(EXACT.features[1:]))
-    with pytest.raises(ValueError, match="build the set anew"):
-        extend(fewer, signed, data.rows, history)
+    data, there = kept
+    new = known_before(history, cut + DAY)
+    found = keep(labelled(new, MONTH), EXACT, new, there)
+    assert found.listed.parts[: len(data.listed.parts) - 1] == data.listed.parts[:-1]
+    assert len(data.listed.parts) > 5
 
 
-# --- on disk --------------------
+def test_other_features_make_a_set_of_their_own(
+    history: History, kept: tuple[StoredSet, Path], cut: int
+) -> None:
+    data, there = kept
+    fewer = FeatureSet(EXACT.features[1:])
+    with pytest.raises(ValueError, match="build the set again"):
+        StoredSet.open(data.path, fewer)
+    found = keep(data.rows, fewer, known_before(history, cut), there)
+    assert found.digest == made(known_before(history, cut), fewer, MONTH).digest
 
 
-def test_a_directory_extends_what_it_keeps(
-    history: History, cut: int, tmp_path: Path, computed: list[pd.DataFrame],
+def test_a_set_whose_files_are_gone_is_built_again(
+    history: History, kept: tuple[StoredSet, Path], cut: int, computed: list[pd.DataFrame],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(dataset, "BUILD_ROWS", 3_000)
-    monkeypatch.setattr(dataset, "BLOCK", 1_000)
-    for day in (0, 1, 5):
-        new = known_before(history, cut + day * DAY)
-        rows = labelled(new, MONTH)
-        found = keep(rows, EXACT, new, tmp_path)
-        assert found.digest == made(new, EXACT, MONTH).digest == found.path.stem
-        assert sum(map(len, computed)) < 0.2 * len(rows)
-    assert computed
-    computed.clear()
-    found.path.unlink()
-    again = keep(rows, EXACT, new, tmp_path)
+    data, there = kept
+    monkeypatch.setattr(parts, "PART_ROWS", 1_000)
+    next((there / "parts").iterdir()).unlink()
+    again = keep(data.rows, EXACT, known_before(history, cut), there)
     assert not computed  # nothing to extend: the set is built
-    assert again.digest == found.digest
+    assert again.digest == made(known_before(history, cut), EXACT, MONTH).digest
 
 
 def test_training_twice_into_one_directory_reuses_the_first_set(

@@ -13,8 +13,8 @@ import pytest
 from features.simulate import Simulation
 from features.source import Source
 from tests.judge import alike
-from training import bundle, dataset, report
-from training.dataset import StoredSet, TrainingSet, store
+from training import bundle, dataset, parts, report
+from training.dataset import StoredSet, TrainingSet, store, write
 from training.experiment import Result, plan, run
 from training.model import LeadModel, train
 from training.recipe import Recipe
@@ -24,11 +24,13 @@ FEW = Recipe(rounds=48)
 
 @pytest.fixture(scope="module")
 def stored(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoredSet]:
-    """The training set of ``result`` in many row groups of a file."""
+    """The training set of ``result`` in many row groups of many files."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "BLOCK", 1_000)
-        path = result.data.write(tmp_path_factory.mktemp("sets"))
-        yield StoredSet.open(path, result.data.features)
+        patch.setattr(parts, "PART_ROWS", 5_000)
+        data, there = result.data, tmp_path_factory.mktemp("sets")
+        made = write(data.rows, data.features, lambda places: data.columns.iloc[places], there)
+        yield StoredSet.open(made.path, data.features)
 
 
 def test_a_stored_set_holds_what_one_in_memory_holds(result: Result, stored: StoredSet) -> None:
@@ -48,7 +50,7 @@ def test_a_stored_set_holds_what_one_in_memory_holds(result: Result, stored: Sto
 def test_features_computed_some_rows_at_a_time_are_the_same(
     funnel: Simulation, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "BUILD_ROWS", 5_000)
+    monkeypatch.setattr(parts, "PART_ROWS", 5_000)
     told: list[float] = []
     rows, features = result.data.rows, result.data.features
     made = store(rows, features, funnel.history, tmp_path, told.append)
