@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,27 +19,11 @@ import pandas as pd
 from benchmarks.bar import bar, cpu_seconds
 from features import catalog
 from features.outcomes import observed_until
-from features.schema import History
 from features.simulate import simulate
 from features.source import Population
-from features.times import DAY, from_micros
+from features.times import DAY
 from training.dataset import build, labelled
 from training.extend import keep
-
-
-def day_before(history: History) -> History:
-    """What had been delivered a day before the end."""
-    limit = from_micros([observed_until(history) - DAY])[0]
-    leads = history.leads[history.leads["created_at"] < limit].reset_index(drop=True)
-    known = {
-        name: frame[frame["known_at"] < limit].reset_index(drop=True)
-        for name, frame in (
-            ("events", history.events),
-            ("changes", history.changes),
-            ("outcomes", history.outcomes),
-        )
-    }
-    return replace(history, leads=leads, **known)
 
 
 def main() -> None:
@@ -49,7 +32,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     said = parser.parse_args()
     history = simulate(leads=said.leads).history
-    yesterday = day_before(history)
+    yesterday = history.until(observed_until(history) - DAY)
     population = Population("daily", None, 28 * DAY, 0, "won")
     features = catalog.default(yesterday)
     memory, whole, more = [], [], []

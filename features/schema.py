@@ -26,7 +26,7 @@ from features.columns import (
     read_text,
     read_times,
 )
-from features.times import duration
+from features.times import duration, from_micros
 
 TABLES: dict[str, dict[str, str]] = {
     "leads": {"lead_id": "id", "created_at": "time", "account_id": "id?"},
@@ -73,6 +73,22 @@ class History:
     events: pd.DataFrame
     changes: pd.DataFrame
     outcomes: pd.DataFrame
+
+    def until(self, moment: int) -> History:
+        """What was known before ``moment`` (microseconds), of the leads created before it."""
+        limit = from_micros([moment])[0]
+        leads = self.leads[self.leads["created_at"] < limit]
+
+        def known(frame: pd.DataFrame) -> pd.DataFrame:
+            told = (frame["known_at"] < limit) & frame["lead_id"].isin(leads["lead_id"])
+            return frame[told].reset_index(drop=True)
+
+        return History(
+            leads.reset_index(drop=True),
+            known(self.events),
+            known(self.changes),
+            known(self.outcomes),
+        )
 
 
 def check(

@@ -54,9 +54,10 @@ class Source:
     _load: Callable[[Path | None, Progress], History]
 
     @staticmethod
-    def from_toml(path: Path | str) -> Source:
-        """Read a declaration, paths in it relative to its own directory; no table is read yet.
+    def from_toml(path: Path | str, directory: Path | None = None) -> Source:
+        """Read a declaration; no table is read yet.
 
+        Paths in it are relative to ``directory``, by default that of the file.
         Raises :class:`SourceError` naming every key at fault.
         """
         path = Path(path)
@@ -72,7 +73,7 @@ class Source:
             timeless=declared.timeless,
             declared=declared.declared_features(),
             catalog=declared.features.catalog,
-            _load=_Loader(declared, path.parent).load,
+            _load=_Loader(declared, directory or path.parent).load,
         )
 
     @staticmethod

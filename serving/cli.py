@@ -313,7 +313,7 @@ def train_source(
             accepted=accepting,
         )  # fmt: skip
         say("log to MLflow", 0.0)
-        entry = Registry(mlruns).log(result, config.read_text(encoding="utf-8"))
+        entry = Registry(mlruns).log(result, config)
     console.print(report.text(result.report), markup=False)
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)
@@ -354,6 +354,55 @@ def report(mlruns: Path, model: str | None, version: str, html: Path | None) -> 
     if html is not None:
         html.write_bytes(registry.artifact(entry, "report.html").read_bytes())
         console.print(f"Report with plots: {html}")
+
+
+@main.command()
+@_runs
+@_model
+@click.option("--version", default="challenger", show_default=True, help="Version or alias.")
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIRECTORY",
+    help="Where the tables of the source lie now; default: where they were.",
+)  # fmt: skip
+@click.option(
+    "--disk", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIRECTORY",
+    help="Take the training set that `leadcast train --disk` kept there, not the tables.",
+)  # fmt: skip
+def reproduce(
+    mlruns: Path, model: str | None, version: str, data: Path | None, disk: Path | None
+) -> None:
+    """Train a registered model again and compare it with the registered one, to the bit.
+
+    The source as it was declared then, cut to what was known then, the recipe, the features: all
+    from the run. Exit status 1 when the model is another, with what differs.
+    """
+    from training import reproduce as again
+    from training.bundle import verify
+
+    registry, name = _registry(mlruns, model)
+    entry = registry.find(name, version)
+    source, stored = registry.source(entry, data), registry.artifact(entry, "bundle")
+    about = verify(stored)
+    with steps() as say:
+        if disk is not None:
+            taught = again.from_disk(about, disk)
+        else:
+            say("load and check", 0.0)
+            taught = again.from_history(about, source, source.load(), say)
+        found = again.reproduce(stored, source, taught, say)
+    if found.exact:
+        console.print(
+            f"  {entry.model} version {entry.version}: the same model, bit for bit, from "
+            f"{found.rows:,} rows (data {about.data_digest[:12]}, bundle files all equal)."
+        )
+        return
+    versions = ", ".join(
+        f"{lib} {then} then, {now} now" for lib, (then, now) in found.versions.items()
+    )
+    raise ValueError(
+        f"{entry.model} version {entry.version} is another model when it is trained again: "
+        f"{', '.join(found.different)} differ ({versions or 'same library versions'})"
+    )
 
 
 @main.command()

@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -27,6 +27,7 @@ from training.calibrate import Calibration
 from training.encode import Encoder
 from training.findings import Finding
 from training.model import LeadModel
+from training.recipe import Recipe
 from training.value import ValueHead
 
 FORMAT: Literal[1] = 1
@@ -82,7 +83,9 @@ class About(msgspec.Struct, frozen=True):
     reference: Reference
     golden: Golden
     trained_until: int
+    observed: int
     data_digest: str
+    recipe: Recipe
     digests: dict[str, str]
     versions: dict[str, str]
     findings: tuple[Finding, ...] = ()
@@ -99,7 +102,11 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a bundle records of where its model came from; times in microseconds."""
+    """What a bundle records of where its model came from; times in microseconds.
+
+    ``observed``: the history's facts known before then were there. With the source's declaration
+    and ``recipe`` that is all it takes to train the model again (:mod:`training.reproduce`).
+    """
 
     source: str
     population: Population
@@ -107,6 +114,8 @@ class Origin:
     reveals: tuple[str, ...]
     trained_until: int
     data_digest: str
+    observed: int = 0
+    recipe: Recipe = field(default_factory=Recipe)
     findings: tuple[Finding, ...] = ()
 
 
@@ -146,6 +155,8 @@ def write(
         reference=_reference(model, reference),
         golden=_golden(model, reference[:GOLDEN_ROWS]),
         trained_until=origin.trained_until,
+        observed=origin.observed,
+        recipe=origin.recipe,
         data_digest=origin.data_digest,
         digests={name: _sha256(directory / name) for name in texts},
         versions={name: version(name) for name in ("lightgbm", "numpy", "leadcast")},

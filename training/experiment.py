@@ -14,6 +14,7 @@ import pandas as pd
 from features import catalog
 from features.feature import Feature
 from features.language import FeatureSet
+from features.outcomes import observed_until
 from features.schema import History
 from features.source import Evaluation, Population
 from features.times import DAY, duration_text, iso, micros
@@ -85,9 +86,15 @@ class Result:
 
     def write_bundle(self, directory: Path) -> bundle.Bundle:
         """Write the final model; its reference population is the latest labelled rows."""
-        latest = np.sort(np.argsort(self.data.as_of, kind="stable")[-_REFERENCE_ROWS:])
-        matrix = self.model.encoder.matrix(self.data.take(latest).columns)
-        return bundle.write(self.model, self.origin, matrix, directory)
+        return write_bundle(self.model, self.origin, self.data, directory)
+
+
+def write_bundle(
+    model: LeadModel, origin: bundle.Origin, data: Training, directory: Path
+) -> bundle.Bundle:
+    """Write a model trained on ``data``, whose latest rows are its reference population."""
+    latest = np.sort(np.argsort(data.as_of, kind="stable")[-_REFERENCE_ROWS:])
+    return bundle.write(model, origin, model.encoder.matrix(data.take(latest).columns), directory)
 
 
 def visible_features(history: History, reveals: Sequence[str]) -> History:
@@ -226,6 +233,8 @@ def run(
         tuple(source.reveals),
         trained_until,
         data.digest,
+        observed_until(history),
+        recipe or Recipe(),
         findings,
     )
     return Result(report, model, data, origin, test, said)

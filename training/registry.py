@@ -17,11 +17,13 @@ import mlflow
 import msgspec
 from mlflow.exceptions import MlflowException
 
+from features.source import Source
 from training import bundle, report
 from training.experiment import Result
 from training.findings import Finding, accept, require_none
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+_DIRECTORY = "source.directory"
 
 
 class RegistryError(ValueError):
@@ -45,10 +47,11 @@ class Registry:
         self._directory.mkdir(parents=True, exist_ok=True)
         self._client = mlflow.MlflowClient(f"sqlite:///{self._directory}/mlflow.db")
 
-    def log(self, result: Result, config: str = "") -> Entry:
+    def log(self, result: Result, config: Path | None = None) -> Entry:
         """Log a run with its report and bundle, register it and make it the challenger.
 
-        ``config`` is the source declaration's text; logged, so that the run can be repeated.
+        ``config`` is the source declaration; its text is logged, and where it lies, so that the
+        model can be trained again (:meth:`source`).
         """
         name = result.report.source
         run_id = self._client.create_run(self._experiment(name)).info.run_id
@@ -57,7 +60,8 @@ class Registry:
             made = result.write_bundle(directory / "bundle")
             (directory / "report.txt").write_text(report.text(result.report), encoding="utf-8")
             (directory / "report.html").write_text(report.html(result.report), encoding="utf-8")
-            (directory / "source.toml").write_text(config, encoding="utf-8")
+            if config is not None:
+                (directory / "source.toml").write_bytes(config.read_bytes())
             found = json.dumps(result.report.evaluation.to_json(), indent=1)
             (directory / "evaluation.json").write_text(found, encoding="utf-8")
             _write_findings(result.report.findings, directory)
@@ -65,6 +69,8 @@ class Registry:
         self._measures(run_id, result)
         self._tag(run_id, result.report.findings)
         self._client.log_param(run_id, "bundle", made.version)
+        if config is not None:
+            self._client.set_tag(run_id, _DIRECTORY, str(config.resolve().parent))
         self._client.set_terminated(run_id)
         return self._register(name, run_id)
 
@@ -122,6 +128,21 @@ class Registry:
                 f"no {version} of model {model!r} in {self._directory.name}; models: {known}"
             ) from None
         return Entry(model, str(found.version), found.run_id)
+
+    def source(self, entry: Entry, directory: Path | None = None) -> Source:
+        """The source that a version was trained on, as it was declared then.
+
+        ``directory``: where its tables lie now, by default where they were. Raises
+        :class:`RegistryError` when the run logged no declaration.
+        """
+        tags = self._client.get_run(entry.run_id).data.tags
+        if _DIRECTORY not in tags:
+            raise RegistryError(
+                f"{entry.model} version {entry.version} was logged without the declaration of its "
+                "source: train it with leadcast train"
+            )
+        where = directory or Path(tags[_DIRECTORY])
+        return Source.from_toml(self.artifact(entry, "source.toml"), where)
 
     def models(self) -> list[str]:
         """The registered models, the one that changed last first."""

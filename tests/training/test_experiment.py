@@ -63,7 +63,9 @@ def test_a_run_is_logged_registered_promoted_and_pulled(result: Result, tmp_path
     registry = Registry(tmp_path / "mlruns")
     with pytest.raises(RegistryError, match="none yet"):
         registry.find("funnel")
-    first = registry.log(result, "name = 'funnel'")
+    config = tmp_path / "source.toml"
+    config.write_text("name = 'funnel'", encoding="utf-8")
+    first = registry.log(result, config)
     second = registry.log(result)
     assert (first.version, second.version) == ("1", "2")
     assert registry.find("funnel").version == "2"

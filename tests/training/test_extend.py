@@ -60,17 +60,6 @@ SEGMENTS = [
 ]
 
 
-def known_before(history: History, moment: int) -> History:
-    """What had been delivered by then."""
-    limit = from_micros([moment])[0]
-    leads = history.leads[history.leads["created_at"] < limit].reset_index(drop=True)
-    there = {
-        name: frame[(frame["known_at"] < limit) & frame["lead_id"].isin(leads["lead_id"])]
-        for name, frame in ((name, getattr(history, name)) for name in FACTS)
-    }
-    return History(leads, **{name: frame.reset_index(drop=True) for name, frame in there.items()})
-
-
 def made(history: History, features: FeatureSet, population: Population) -> TrainingSet:
     return build(labelled(history, population), features, history)
 
@@ -98,14 +87,14 @@ def test_day_by_day_it_is_the_set_that_a_build_makes(seed: int) -> None:
     chance, features = random.Random(seed), FeatureSet(drawn.features[:5])
     end = observed_until(history)
     moment = end - chance.randrange(2, 8) * DAY
-    old = known_before(history, moment)
+    old = history.until(moment)
     if old.leads.empty:
         return
     with TemporaryDirectory() as name:
         keep(labelled(old, DAILY), features, old, Path(name))
         while moment < end:
             moment += chance.randrange(1, 4) * DAY
-            new = known_before(history, moment)
+            new = history.until(moment)
             same(keep(labelled(new, DAILY), features, new, Path(name)), made(new, features, DAILY))
 
 
@@ -219,7 +208,7 @@ def first(
     history: History, cut: int, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[StoredSet, Path]:
     """What a directory keeps of the history before the cut."""
-    old, there = known_before(history, cut), tmp_path_factory.mktemp("first")
+    old, there = history.until(cut), tmp_path_factory.mktemp("first")
     return keep(labelled(old, MONTH), EXACT, old, there), there
 
 
@@ -235,7 +224,7 @@ def test_five_days_more_compute_the_rows_of_five_days(
 ) -> None:
     data, there = kept
     for day in range(1, 6):
-        new = known_before(history, cut + day * DAY)
+        new = history.until(cut + day * DAY)
         last = int(data.as_of.max())
         data = keep(labelled(new, MONTH), EXACT, new, there)
         assert data.digest == made(new, EXACT, MONTH).digest
@@ -247,7 +236,7 @@ def test_a_backfilled_fact_reaches_its_account_and_no_other(
     history: History, kept: tuple[StoredSet, Path], cut: int, computed: list[pd.DataFrame]
 ) -> None:
     data, there = kept
-    old = known_before(history, cut)
+    old = history.until(cut)
     accounts = old.leads.groupby("account_id")["lead_id"].transform("size")
     lead = old.leads["lead_id"][(accounts == 2) & old.leads["lead_id"].isin(data.lead_id)].iloc[0]
     account = old.leads.loc[old.leads["lead_id"] == lead, "account_id"].iloc[0]
@@ -265,7 +254,7 @@ def test_a_backfilled_outcome_takes_rows_and_changes_labels(
     history: History, kept: tuple[StoredSet, Path], cut: int
 ) -> None:
     data, there = kept
-    old = known_before(history, cut)
+    old = history.until(cut)
     open_leads = set(data.lead_id) - set(old.outcomes["lead_id"])
     lead = sorted(open_leads)[0]
     mine = data.as_of[data.lead_id == lead]
@@ -285,7 +274,7 @@ def test_nothing_new_computes_nothing(
 ) -> None:
     data, there = kept
     signed = kept_signature(there, EXACT)
-    found = keep(data.rows, EXACT, known_before(history, cut), there)
+    found = keep(data.rows, EXACT, history.until(cut), there)
     assert not computed
     assert found.digest == data.digest
     pd.testing.assert_frame_equal(kept_signature(there, EXACT).leads, signed.leads)
@@ -295,7 +284,7 @@ def test_weeks_before_the_last_share_their_files(
     history: History, kept: tuple[StoredSet, Path], cut: int
 ) -> None:
     data, there = kept
-    new = known_before(history, cut + DAY)
+    new = history.until(cut + DAY)
     found = keep(labelled(new, MONTH), EXACT, new, there)
     assert found.listed.parts[: len(data.listed.parts) - 1] == data.listed.parts[:-1]
     assert len(data.listed.parts) > 5
@@ -308,8 +297,8 @@ def test_other_features_make_a_set_of_their_own(
     fewer = FeatureSet(EXACT.features[1:])
     with pytest.raises(ValueError, match="build the set again"):
         StoredSet.open(data.path, fewer)
-    found = keep(data.rows, fewer, known_before(history, cut), there)
-    assert found.digest == made(known_before(history, cut), fewer, MONTH).digest
+    found = keep(data.rows, fewer, history.until(cut), there)
+    assert found.digest == made(history.until(cut), fewer, MONTH).digest
 
 
 def test_a_set_whose_files_are_gone_is_built_again(
@@ -319,15 +308,15 @@ def test_a_set_whose_files_are_gone_is_built_again(
     data, there = kept
     monkeypatch.setattr(parts, "PART_ROWS", 1_000)
     next((there / "parts").iterdir()).unlink()
-    again = keep(data.rows, EXACT, known_before(history, cut), there)
+    again = keep(data.rows, EXACT, history.until(cut), there)
     assert not computed  # nothing to extend: the set is built
-    assert again.digest == made(known_before(history, cut), EXACT, MONTH).digest
+    assert again.digest == made(history.until(cut), EXACT, MONTH).digest
 
 
 def test_training_twice_into_one_directory_reuses_the_first_set(
     funnel: Simulation, source: Source, tmp_path: Path, computed: list[pd.DataFrame]
 ) -> None:
-    old = known_before(funnel.history, observed_until(funnel.history) - 2 * DAY)
+    old = funnel.history.until(observed_until(funnel.history) - 2 * DAY)
     features = FeatureSet(catalog.default(old).features[:12])
     for history in (old, funnel.history):
         planned = plan(history, source, features)
