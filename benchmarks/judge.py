@@ -88,10 +88,7 @@ _Figures = tuple[dict[str, dict[str, Estimate]], dict[str, dict[str, Estimate]]]
 
 def _chances(protocol: Protocol, answers: Answers) -> _Figures:
     tests = [split.test for split in protocol.splits]
-
-    def joined(parts: Sequence[Floats]) -> Floats:
-        return np.concatenate(parts)
-
+    joined = np.concatenate
     value = joined([test.value for test in tests])
     outcomes = Outcomes(
         joined([test.lead_id for test in tests]), joined([test.as_of for test in tests]),

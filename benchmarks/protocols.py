@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from training import timeline
 from training.dataset import TrainingSet, build, labelled
 from training.experiment import plan, training_set, visible_features
 
-REPEATS, FOLDS = 3, 5
+REPEATS, FOLDS = 2, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +148,8 @@ MAKERS: dict[str, Callable[[], Protocol]] = {
     "first-offer": first_offer,
     "xeducation": xeducation,
     "tayko": tayko,
-    **{f"tkdd-{task}": (lambda task=task: published(task)) for task in tkdd.TASKS},
-    **{f"tkdd-honest-{task}": (lambda task=task: honest(task)) for task in tkdd.TASKS},
+    **{f"tkdd-{task}": partial(published, task) for task in tkdd.TASKS},
+    **{f"tkdd-honest-{task}": partial(honest, task) for task in tkdd.TASKS},
 }
 """Every protocol by its name, made when asked for."""
 

@@ -92,7 +92,7 @@ def ask(protocol: Protocol, entered: list[Rival], console: Console) -> dict[str,
             for split in protocol.splits:
                 progress.update(task, description=f"{protocol.name}, {split.name}: {rival.name}")
                 try:
-                    said.append(results.said(protocol.name, split, rival, protocol.predicts_value))
+                    said.append(results.said(protocol.name, split, rival))
                 except RuntimeError as error:
                     console.print(f"{rival.name} does not run here: {error}", markup=False)
                     break

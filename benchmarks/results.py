@@ -19,12 +19,12 @@ class Results:
 
     directory: Path
 
-    def said(self, protocol: str, split: Split, rival: Rival, about_value: bool) -> Said:
+    def said(self, protocol: str, split: Split, rival: Rival) -> Said:
         """The answer that is kept, else asked for and kept."""
         path = self.path(protocol, split, rival)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            found = rival.say(split, about_value)
+            found = rival.say(split)
             partial = path.with_suffix(".partial.npz")
             np.savez(partial, **{k: v for k, v in asdict(found).items() if v is not None})
             partial.rename(path)

@@ -12,10 +12,11 @@ import json
 import os
 import resource
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol as Interface
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ from training.recipe import lead_weights
 Floats = npt.NDArray[np.float64]
 
 OURS, COUNTS, LOGISTIC = "leadcast", "leadcast on plain counts", "logistic regression"
+BASE_RATE, BAYES, RIDGE = "base rate", "naive Bayes (as Odoo's)", "ridge"
 AUTOGLUON = "AutoGluon"
 SCRIPT = Path(__file__).parent / "contenders" / "tabular.py"
 
@@ -45,63 +47,39 @@ class Said:
     cpu: float
     probability: Floats | None = None
     expected_value: Floats | None = None
-    value_low: Floats | None = None
-    value_high: Floats | None = None
-
-
-class Rival(Interface):
-    """Something that learns from one part of a split and is judged on the other."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def key(self) -> str:
-        """What its answers depend on besides the data."""
-
-    def say(self, split: Split, about_value: bool) -> Said:
-        """Learn and predict; raises ``RuntimeError`` when it does not run here."""
-
-
-def spent() -> float:
-    """Processor seconds of this process and its ended children, all threads."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
-def digest_of(*files: Path) -> str:
-    """SHA-256 over the content of files, in their order."""
-    total = hashlib.sha256()
-    for file in files:
-        total.update(file.read_bytes())
-    return total.hexdigest()
 
 
 @dataclass(frozen=True)
-class Leadcast:
-    """The recipe as it is; ``by_counts`` shows it only how often each kind of event happened."""
+class Rival:
+    """Someone who learns and predicts; ``key`` is what the answers depend on besides the data.
 
-    by_counts: bool = False
+    ``say`` raises ``RuntimeError`` when it does not run here.
+    """
 
-    @property
-    def name(self) -> str:
-        return COUNTS if self.by_counts else OURS
+    name: str
+    key: str
+    say: Callable[[Split], Said]
 
-    @property
-    def key(self) -> str:
-        return digest_of(*sorted(Path(model.__file__).parent.glob("*.py")))
 
-    def say(self, split: Split, about_value: bool) -> Said:
-        del about_value  # it says both
-        teach, test = split.teach, split.test
-        if self.by_counts:
-            teach, test = plain_counts(teach), plain_counts(test)
-        before = spent()
-        made = model.train(teach)
-        cpu, said = spent() - before, made.predict_set(test)
-        return Said(
-            cpu, said.probability, said.expected_value, said.value_low, said.value_high
-        )  # fmt: skip
+def rivals(protocol: Protocol, peers: bool, search: int, limit: int) -> list[Rival]:
+    """Who takes part in a protocol, ours first; ``peers``: also those of other packages.
+
+    FLAML searches for ``search`` seconds a split, AutoGluon is stopped after ``limit``.
+    """
+    recipe = _digest(*sorted(Path(model.__file__).parent.glob("*.py")))
+    entered = [Rival(OURS, recipe, _leadcast)]
+    if protocol.by_counts:
+        entered.append(Rival(COUNTS, recipe, _leadcast_on_counts))
+    if protocol.predicts_value:
+        entered.append(Rival(RIDGE, "1", _ridge))
+    else:
+        key = _digest(Path(baselines.__file__))
+        entered += [
+            Rival(BASE_RATE, key, partial(_baseline, baselines.BaseRate())),
+            Rival(BAYES, key, partial(_baseline, baselines.NaiveBayes())),
+            Rival(LOGISTIC, key, partial(_baseline, baselines.Scorecard())),
+        ]
+    return [*entered, *(_peers(protocol.predicts_value, search, limit) if peers else [])]
 
 
 def plain_counts(data: TrainingSet) -> TrainingSet:
@@ -115,128 +93,118 @@ def plain_counts(data: TrainingSet) -> TrainingSet:
     return TrainingSet(data.rows, data.columns[list(features.names)], features)
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """One of `training.baselines`, with the weights that `leadcast train` gives it."""
-
-    name: str
-    contender: baselines.Contender
-
-    @property
-    def key(self) -> str:
-        return digest_of(Path(baselines.__file__))
-
-    def say(self, split: Split, about_value: bool) -> Said:
-        del about_value
-        teach = split.teach
-        flat = isinstance(self.contender, baselines.BaseRate)
-        weight = np.ones(len(teach)) if flat else lead_weights(teach.lead_number)
-        before = spent()
-        fitted = self.contender.fit(teach.columns, teach.converted, weight)
-        cpu = spent() - before
-        return Said(cpu, probability=fitted.probability(split.test.columns))
+def _spent() -> float:
+    """Processor seconds of this process and its ended children, all threads."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-@dataclass(frozen=True)
-class RidgeValue:
-    """Ridge regression of the value of every row, won or not, on standardised numbers."""
-
-    name: str = "ridge"
-    key: str = "1"
-
-    def say(self, split: Split, about_value: bool) -> Said:
-        del about_value
-        before = spent()
-        fitted = make_pipeline(StandardScaler(), Ridge()).fit(
-            split.teach.columns, split.teach.value
-        )
-        cpu = spent() - before
-        return Said(cpu, expected_value=fitted.predict(split.test.columns))
+def _digest(*files: Path) -> str:
+    total = hashlib.sha256()
+    for file in files:
+        total.update(file.read_bytes())
+    return total.hexdigest()
 
 
-@dataclass(frozen=True)
-class Peer:
-    """A learner of another package: a function of contenders/tabular.py, what it needs installed.
+def _leadcast(split: Split) -> Said:
+    before = _spent()
+    made = model.train(split.teach)
+    cpu, said = _spent() - before, made.predict_set(split.test)
+    return Said(cpu, said.probability, said.expected_value)
 
-    ``environment`` is shared by peers of one package; no packages: our environment.
+
+def _leadcast_on_counts(split: Split) -> Said:
+    return _leadcast(Split(split.name, plain_counts(split.teach), plain_counts(split.test)))
+
+
+def _baseline(contender: baselines.Contender, split: Split) -> Said:
+    """With the weights that `leadcast train` gives it."""
+    teach = split.teach
+    flat = isinstance(contender, baselines.BaseRate)
+    weight = np.ones(len(teach)) if flat else lead_weights(teach.lead_number)
+    before = _spent()
+    fitted = contender.fit(teach.columns, teach.converted, weight)
+    cpu = _spent() - before
+    return Said(cpu, probability=fitted.probability(split.test.columns))
+
+
+def _ridge(split: Split) -> Said:
+    """Of the value of every row, won or not, on standardised numbers."""
+    before = _spent()
+    fitted = make_pipeline(StandardScaler(), Ridge()).fit(split.teach.columns, split.teach.value)
+    cpu = _spent() - before
+    return Said(cpu, expected_value=fitted.predict(split.test.columns))
+
+
+def _peers(value: bool, search: int, limit: int) -> list[Rival]:
+    tables = ("pandas<3", "pyarrow", "scikit-learn")
+    xgboost, catboost = ("xgboost-cpu==3.2.0", *tables), ("catboost==1.2.10", *tables)
+    flaml = ("flaml[automl]==2.7.0", *tables)
+    autogluon = ("autogluon.tabular[lightgbm,catboost,xgboost]==1.6.3", "pyarrow")
+    peer = partial(_peer, value)
+    found = [
+        peer("LightGBM, its defaults", "lightgbm"),
+        peer("XGBoost, its defaults", "xgboost", "xgboost", xgboost),
+        peer("CatBoost, its defaults", "catboost", "catboost", catboost),
+        peer("FLAML", "flaml", "flaml", flaml, search),
+        peer(AUTOGLUON, "autogluon", "autogluon", autogluon, limit),
+    ]
+    if value:
+        found += [
+            peer("LightGBM, Tweedie", "lightgbm_tweedie"),
+            peer("CatBoost, Tweedie", "catboost_tweedie", "catboost", catboost),
+        ]
+    return found
+
+
+def _peer(
+    value: bool,
+    name: str,
+    learner: str,
+    environment: str = "",
+    packages: tuple[str, ...] = (),
+    seconds: int = 0,
+) -> Rival:
+    """A function of contenders/tabular.py and what it needs installed; no packages: ours.
+
+    ``value``: it is asked for the value of a row, not for the chance that it converts.
     """
+    key = " ".join([_digest(SCRIPT), learner, *packages, str(seconds)])
 
-    name: str
-    learner: str
-    environment: str = ""
-    packages: tuple[str, ...] = ()
-    seconds: int = 0
-
-    @property
-    def key(self) -> str:
-        return " ".join([digest_of(SCRIPT), self.learner, *self.packages, str(self.seconds)])
-
-    def say(self, split: Split, about_value: bool) -> Said:
+    def say(split: Split) -> Said:
         try:
-            python = python_of(self.environment, self.packages)
+            python = python_of(environment, packages)
         except (OSError, subprocess.CalledProcessError) as error:
             raise RuntimeError(f"its packages do not install: {error}") from error
-        with TemporaryDirectory() as name:
-            directory = Path(name)
-            target = split.teach.value if about_value else split.teach.converted
-            marks = {"target": target, "lead": split.teach.lead_number}
-            _table(split.teach).assign(**marks).to_parquet(directory / "teach.parquet")
-            _table(split.test).to_parquet(directory / "test.parquet")
-            command = [str(python), "-W", "ignore", str(SCRIPT), self.learner, name]
-            done = subprocess.run(
-                [*command, str(self.seconds)], capture_output=True, text=True, check=False,
-                env={**os.environ, "PYTHONPATH": ""}, cwd=name,
-            )  # fmt: skip
-            if done.returncode:
-                raise RuntimeError(done.stderr[-2000:])
-            cpu = json.loads(done.stdout.splitlines()[-1])["cpu"]
-            said = pd.read_parquet(directory / "said.parquet")["said"].to_numpy(dtype=float)
-        if about_value:
+        cpu, said = _run(python, learner, seconds, split, value)
+        if value:
             return Said(cpu, expected_value=said)
         return Said(cpu, probability=np.clip(said, 0.0, 1.0))
+
+    return Rival(name, key, say)
+
+
+def _run(
+    python: Path, learner: str, seconds: int, split: Split, value: bool
+) -> tuple[float, Floats]:
+    """Processor seconds of the fit, and what was said of the test rows."""
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        target = split.teach.value if value else split.teach.converted
+        marks = {"target": target, "lead": split.teach.lead_number}
+        _table(split.teach).assign(**marks).to_parquet(directory / "teach.parquet")
+        _table(split.test).to_parquet(directory / "test.parquet")
+        command = [str(python), "-W", "ignore", str(SCRIPT), learner, name, str(seconds)]
+        environment = {**os.environ, "PYTHONPATH": ""}
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, cwd=name
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        said = pd.read_parquet(directory / "said.parquet")["said"]
+        return json.loads(done.stdout.splitlines()[-1])["cpu"], said.to_numpy(dtype=np.float64)
 
 
 def _table(data: TrainingSet) -> pd.DataFrame:
     """Columns under names that every learner accepts."""
     return data.columns.set_axis([f"x{n}" for n in range(data.columns.shape[1])], axis=1)
-
-
-def rivals(protocol: Protocol, peers: bool, search: int, limit: int) -> list[Rival]:
-    """Who takes part in a protocol, ours first; ``peers``: also those of other packages.
-
-    FLAML searches for ``search`` seconds a split, AutoGluon is stopped after ``limit``.
-    """
-    value = protocol.predicts_value
-    entered: list[Rival] = [Leadcast()]
-    if protocol.by_counts:
-        entered.append(Leadcast(by_counts=True))
-    if value:
-        entered.append(RidgeValue())
-    else:
-        entered += [
-            Baseline("base rate", baselines.BaseRate()),
-            Baseline("naive Bayes (as Odoo's)", baselines.NaiveBayes()),
-            Baseline(LOGISTIC, baselines.Scorecard()),
-        ]
-    return [*entered, *(_peers(value, search, limit) if peers else [])]
-
-
-def _peers(value: bool, search: int, limit: int) -> list[Peer]:
-    common = ("pandas<3", "pyarrow", "scikit-learn")
-    cat = ("catboost==1.2.10", *common)
-    found = [
-        Peer("LightGBM, its defaults", "lightgbm"),
-        Peer("XGBoost, its defaults", "xgboost", "xgboost", ("xgboost-cpu==3.2.0", *common)),
-        Peer("CatBoost, its defaults", "catboost", "catboost", cat),
-    ]
-    if value:
-        found += [
-            Peer("LightGBM, Tweedie", "lightgbm_tweedie"),
-            Peer("CatBoost, Tweedie", "catboost_tweedie", "catboost", cat),
-        ]
-    flaml, gluon = "flaml[automl]==2.7.0", "autogluon.tabular[lightgbm,catboost,xgboost]==1.6.3"
-    return [
-        *found,
-        Peer("FLAML", "flaml", "flaml", (flaml, "pandas<3", "pyarrow"), search),
-        Peer(AUTOGLUON, "autogluon", "autogluon", (gluon, "pyarrow"), limit),
-    ]

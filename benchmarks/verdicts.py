@@ -8,7 +8,7 @@ from typing import Literal
 from benchmarks import tkdd
 from benchmarks.bar import bar
 from benchmarks.judge import TRUTH, Judged
-from benchmarks.rivals import AUTOGLUON, COUNTS, LOGISTIC, OURS
+from benchmarks.rivals import AUTOGLUON, BASE_RATE, BAYES, COUNTS, LOGISTIC, OURS, RIDGE
 
 Level = tuple[str, float, Literal["<=", ">="]]
 LEVELS: dict[str, tuple[Level, ...]] = {
@@ -29,7 +29,7 @@ LEVELS: dict[str, tuple[Level, ...]] = {
 TOO_GOOD = {"bpic2012": 0.82, "xeducation": 0.93}
 """An AUC above this: suspect a leak."""
 
-_BASELINES = {"base rate", "naive Bayes (as Odoo's)", LOGISTIC, COUNTS, TRUTH, "ridge"}
+_BASELINES = {BASE_RATE, BAYES, LOGISTIC, RIDGE, COUNTS, TRUTH}
 
 
 def verdicts(judged: Judged) -> None:
@@ -92,7 +92,7 @@ def _bpic2012(judged: Judged) -> None:
 
 
 def _first_offer(judged: Judged) -> None:
-    difference = judged.differences["base rate"]["log_loss"].value
+    difference = judged.differences[BASE_RATE]["log_loss"].value
     bar("first-offer-log-loss-minus-base-rate", difference or 0.0, 0, "<")
 
 
