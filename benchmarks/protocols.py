@@ -82,11 +82,12 @@ def bpic2012() -> Protocol:
 
 
 def first_offer() -> Protocol:
-    """One row a case at its first offer; the daily snapshots teach, too."""
+    """One row a case at its first offer; the daily snapshots from that offer on teach, too."""
     history, source = _bpic2012()
     offered = replace(source.population, at="first O_SENT:COMPLETE", after=None)
+    later = replace(source.population, after="O_SENT:COMPLETE")
     offers = labelled(history, offered).assign(_offer=True)
-    rows = pd.concat([labelled(history, source.population).assign(_offer=False), offers])
+    rows = pd.concat([labelled(history, later).assign(_offer=False), offers])
     order = pd.Series(range(len(history.leads)), history.leads["lead_id"].to_numpy())
     rows = rows.assign(_lead=rows["lead_id"].map(order))
     rows = rows.sort_values(["_lead", "as_of"], kind="stable", ignore_index=True)

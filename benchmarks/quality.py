@@ -46,11 +46,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="the main bars, no other packages")
     parser.add_argument("--fresh", action="store_true", help="forget what was computed before")
     parser.add_argument("--without", action="append", default=[], metavar="CONTENDER",
-                        help="leave one out, by the first word of its name")  # fmt: skip
-    parser.add_argument("--search", type=int, default=60, metavar="SECONDS",
-                        help="what FLAML may search for, a split (default: 60)")  # fmt: skip
-    parser.add_argument("--limit", type=int, default=600, metavar="SECONDS",
-                        help="when AutoGluon is stopped, a split (default: 600)")  # fmt: skip
+                        help="leave out whose name begins so")  # fmt: skip
+    parser.add_argument("--search", type=int, default=30, metavar="SECONDS",
+                        help="how long FLAML searches, a split (default: 30)")  # fmt: skip
+    parser.add_argument("--limit", type=int, default=300, metavar="SECONDS",
+                        help="when AutoGluon is stopped, a split (default: 300)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the tables there")
     said = parser.parse_args()
     unknown = sorted(set(said.protocols) - set(MAKERS))
@@ -71,7 +71,7 @@ def main() -> int:
             Results(KEPT).forget(name)
         protocol = MAKERS[name]()
         entered = rivals(protocol, not said.quick, said.search, said.limit)
-        entered = [one for one in entered if one.name.split(",")[0] not in said.without]
+        entered = [one for one in entered if not one.name.startswith(tuple(said.without))]
         judged[name] = judge(protocol, ask(protocol, entered, console))
         print(f"\n{judged[name].title}\n\n{judged[name].table()}\n", flush=True)
         verdicts(judged[name])
