@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
@@ -28,10 +27,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.bar import DATA, ROOT, bar
+from benchmarks.environments import python_of
 from benchmarks.features import spine_of
 from features.source import Source
 
-CACHE = Path(__file__).parent / ".peers"
 SCRIPTS = Path(__file__).parent / "contenders"
 NETWORK = [
     "unshare",
@@ -67,7 +66,7 @@ class Contender:
 
     def start(self, directory: Path) -> None:
         """Start the script; it waits for rounds."""
-        python = _environment(self.script, self.packages) if self.packages else sys.executable
+        python = python_of(self.script, self.packages)
         command = [str(python), "-W", "ignore", str(SCRIPTS / f"{self.script}.py"), str(directory)]
         self.process = subprocess.Popen(
             [*(NETWORK if self.alone else []), *command, *([self.way] if self.way else [])],
@@ -116,23 +115,6 @@ def contenders(quick: bool) -> list[Contender]:
             sampled=True,
         ),
     ]  # fmt: skip
-
-
-def _environment(name: str, packages: tuple[str, ...]) -> Path:
-    """The interpreter of a contender's environment, made on the first run."""
-    home = CACHE / name
-    python, stamp = home / "bin" / "python", home / ".installed"
-    if not stamp.exists() or stamp.read_text() != "\n".join(packages):
-        if shutil.which("uv"):
-            install = ["uv", "pip", "install", "--quiet", "--python", str(python)]
-            make = ["uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(home)]
-        else:
-            install = [str(python), "-m", "pip", "install", "--quiet"]
-            make = [sys.executable, "-m", "venv", "--clear", str(home)]
-        subprocess.run(make, check=True)
-        subprocess.run([*install, *packages], check=True)
-        stamp.write_text("\n".join(packages))
-    return python
 
 
 def differing(found: pd.DataFrame, ours: pd.DataFrame) -> list[str]:
