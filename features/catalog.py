@@ -39,8 +39,8 @@ def default(
     """Features over whatever the history speaks of: kinds, channels, fields, attributes.
 
     Looks only at facts known before ``before`` (microseconds; None: all), most frequent first,
-    names break ties. ``exclude`` names attributes and properties never to be used. ``timeless``
-    leaves out every feature that depends on when something happened.
+    names break ties. ``exclude`` names attributes, properties and changing fields never to be used.
+    ``timeless`` leaves out every feature that depends on when something happened.
     """
     leads, facts, moves, ended = history.leads, history.events, history.changes, history.outcomes
     if before is not None:
@@ -55,7 +55,8 @@ def default(
         features += _overall(facts) + _by_kind(facts) + _properties(facts, exclude)
         if leads["account_id"].duplicated(keep=False).where(leads["account_id"].notna()).any():
             features += _account(ended)
-    for field in _frequent(moves["field"], FIELDS):
+    moving = moves["field"]
+    for field in _frequent(moving[~moving.isin(list(exclude))], FIELDS):
         features += [changes(field).latest(), changes(field).count(), changes(field).since_last()]
     return FeatureSet(features)
 

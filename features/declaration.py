@@ -20,6 +20,7 @@ from features.breaches import nearest
 from features.databases import is_database
 from features.feature import Feature
 from features.files import Place
+from features.protected import Protection
 from features.schema import delay
 from features.times import duration, instant
 from features.written import read_features
@@ -148,6 +149,13 @@ class _Features(_Section):
     declare: list[str] = []
 
 
+class _Compliance(_Section):
+    """Attributes never scored by, beyond those whose names say so; and those that may be."""
+
+    protected: list[str] = []
+    allow: list[str] = []
+
+
 class _Risk(_Section):
     at: str | None = None
     after: str | None = None
@@ -174,6 +182,7 @@ class Declaration(_Section):
     risk: _Risk = msgspec.field(default_factory=_Risk, name="population")
     judged: _Judged = msgspec.field(default_factory=_Judged, name="evaluation")
     features: _Features = msgspec.field(default_factory=_Features)
+    compliance: _Compliance = msgspec.field(default_factory=_Compliance)
 
     def __post_init__(self) -> None:
         """Rows that come from another table have its lead_id, leads not its other columns."""
@@ -205,6 +214,10 @@ class Declaration(_Section):
             raise ValueError('horizon is missing: write horizon = "30d"')
         horizon, grace = duration(self.risk.horizon or "1s"), delay(self.risk.grace)
         return Population(at, self.risk.after, horizon, grace, self.risk.target)
+
+    def protection(self) -> Protection:
+        """The attributes that no feature reads."""
+        return Protection(tuple(self.compliance.protected), tuple(self.compliance.allow))
 
     def declared_features(self) -> tuple[Feature, ...]:
         """Raise :class:`DeclarationError` for text that declares no feature."""
@@ -265,6 +278,7 @@ def _unknown_keys(raw: Mapping[str, Any]) -> list[str]:
     sections: dict[str, type[_Section]] = {
         "leads": Leads, "events": Events, "changes": Changes, "outcomes": Outcomes,
         "population": _Risk, "evaluation": _Judged, "features": _Features,
+        "compliance": _Compliance,
     }  # fmt: skip
     found: list[tuple[str, Mapping[str, Any], type[_Section]]] = [("", raw, Declaration)]
     found += [

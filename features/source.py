@@ -23,6 +23,7 @@ from features.declaration import Population as Population
 from features.declaration import SourceError as SourceError
 from features.feature import Feature
 from features.files import Place, read_table
+from features.protected import Protection
 from features.schema import TABLES, History, check
 from features.times import SECOND, from_micros, instant
 
@@ -30,6 +31,7 @@ Progress = Callable[[float], None]
 
 _PSEUDO_START = instant("2000-01-01")
 _DEFAULT_FOLDS = Evaluation()
+_BY_NAME = Protection()
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,7 @@ class Source:
     - ``reveals``: kinds of event that tell the outcome: never features
     - ``exclude``: attributes never used, they are not in the history
     - ``declared``: features declared by hand; ``catalog``: whether the default set is used, too
+    - ``protection``: attributes that are in the history, to measure fairness by, but no features
     - ``timeless``: leads have an order but no times: a second apart from 2000-01-01 on, in that
       order, their outcomes half a second later
     """
@@ -51,6 +54,7 @@ class Source:
     timeless: bool
     declared: tuple[Feature, ...]
     catalog: bool
+    protection: Protection
     _load: Callable[[Path | None, Progress], History]
 
     @staticmethod
@@ -73,6 +77,7 @@ class Source:
             timeless=declared.timeless,
             declared=declared.declared_features(),
             catalog=declared.features.catalog,
+            protection=declared.protection(),
             _load=_Loader(declared, directory or path.parent).load,
         )
 
@@ -94,6 +99,7 @@ class Source:
         exclude: Collection[str] = (),
         declared: Collection[Feature] = (),
         catalog: bool = True,
+        protection: Protection = _BY_NAME,
     ) -> Source:
         """Make a source of pandas tables (see :func:`features.schema.check`), or of a history."""
         if (leads is None) == (history is None):
@@ -114,7 +120,7 @@ class Source:
 
         return Source(
             name, population, evaluation, tuple(reveals), tuple(exclude), False,
-            tuple(declared), catalog, load,
+            tuple(declared), catalog, protection, load,
         )  # fmt: skip
 
     def load(self, quarantine: Path | None = None, progress: Progress | None = None) -> History:

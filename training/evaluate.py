@@ -235,13 +235,24 @@ def reliability(outcomes: Outcomes, probability: Floats) -> tuple[Bin, ...]:
     table = []
     for number in range(count):
         inside = code == number
-        won = outcomes.converted[inside].astype(float)
-        _, lead = np.unique(outcomes.lead_id[inside].astype(str), return_inverse=True)
-        rate = float(won.mean())
-        low, high = wilson(rate, _effective_size(won, lead), level)
+        rate, low, high, leads = observed_rate(outcomes, inside, level)
         predicted = float(probability[inside].mean())
-        table.append(Bin(len(won), int(lead.max()) + 1, predicted, rate, low, high))
+        table.append(Bin(int(inside.sum()), leads, predicted, rate, low, high))
     return tuple(table)
+
+
+def observed_rate(
+    outcomes: Outcomes, inside: Bools, level: float
+) -> tuple[float, float, float, int]:
+    """The conversion rate of some rows, its interval by lead (see :func:`reliability`), the leads.
+
+    ``inside`` is a mask (n,) that chooses a row at least.
+    """
+    won = outcomes.converted[inside].astype(float)
+    _, lead = np.unique(outcomes.lead_id[inside].astype(str), return_inverse=True)
+    rate = float(won.mean())
+    low, high = wilson(rate, _effective_size(won, lead), level)
+    return rate, low, high, int(lead.max()) + 1
 
 
 def _effective_size(won: Floats, lead: Ints) -> float:

@@ -15,6 +15,7 @@ from features import catalog
 from features.feature import Feature
 from features.language import FeatureSet
 from features.outcomes import observed_until
+from features.protected import Protection
 from features.schema import History
 from features.source import Evaluation, Population
 from features.times import DAY, duration_text, iso, micros
@@ -25,8 +26,10 @@ from training.dataset import Training, blocks, build, labelled
 from training.evaluate import Outcomes, Predictions, evaluate, measure
 from training.extend import keep
 from training.findings import Finding, accept
+from training.groups import Group, by_group
 from training.grow import Grower, here
 from training.model import LeadModel, train
+from training.proxies import proxies
 from training.recipe import Recipe, lead_weights
 from training.report import Report, TopFeature
 
@@ -39,6 +42,7 @@ CAPACITY = 0.2
 CONTENDER_ROWS = 400_000
 _RANDOM_ROWS = 40_000
 _REFERENCE_ROWS = 20_000
+_SEGMENTS = 3
 _CONTENDERS: dict[str, Contender] = {
     "base rate": BaseRate(),
     "naive Bayes": NaiveBayes(),
@@ -65,6 +69,8 @@ class Declared(Protocol):
     def declared(self) -> tuple[Feature, ...]: ...  # noqa: D102
     @property
     def catalog(self) -> bool: ...  # noqa: D102
+    @property
+    def protection(self) -> Protection: ...  # noqa: D102
 
 
 class Progress(Protocol):
@@ -136,20 +142,29 @@ def feature_set(history: History, source: Declared, before: int | None = None) -
     """The features that a source declares and, unless it says no, those of the catalog.
 
     The catalog looks at what was known before ``before`` only (microseconds; None: at all of it).
+    None reads a protected attribute; raises ``ValueError`` for a declared one that would.
     """
     found = FeatureSet(source.declared)
+    source.protection.refuse(found.features)
     if not source.catalog:
         return found
     seen = visible_features(history, source.reveals)
-    default = catalog.default(seen, before=before, exclude=source.exclude, timeless=source.timeless)
+    names = (*seen.leads.columns, *seen.events.columns, *seen.changes["field"].unique())
+    exclude = {*source.exclude, *source.protection.among(names)}
+    default = catalog.default(seen, before=before, exclude=exclude, timeless=source.timeless)
     return default + (one for one in found.features if one not in default.features)
 
 
 def audited(history: History, source: Declared, planned: Plan | None = None) -> tuple[Finding, ...]:
-    """What the audit finds in the fields that would be trained on, blocking findings first."""
+    """What the audit finds in the fields that would be trained on, blocking findings first.
+
+    At the end, protected attributes that the features give away.
+    """
     made = planned or plan(history, source)
     seen = visible_features(history, source.reveals)
-    return audit(seen, source.population, made.rows, made.features, timeless=source.timeless)
+    found = audit(seen, source.population, made.rows, made.features, timeless=source.timeless)
+    protected = source.protection.among(history.leads.columns)
+    return (*found, *proxies(seen, made.rows, made.features, protected))
 
 
 def training_set(
@@ -224,6 +239,7 @@ def run(
         features=_top_features(model),
         notes=_notes(source, model),
         findings=findings,
+        groups=_groups(history, source, model, test, said[0]),
     )
     trained_until = int(data.as_of.max()) + source.population.horizon
     origin = bundle.Origin(
@@ -335,6 +351,20 @@ def _facts(data: Training, model: LeadModel) -> dict[str, str | int | float]:
         "data": data.digest[:12],
         "trees": model.booster.num_trees(),
     }
+
+
+def _groups(
+    history: History, source: Declared, model: LeadModel, test: Outcomes, said: Predictions
+) -> tuple[Group, ...]:
+    """The protected attributes, and the leading attributes in words that the model reads."""
+    protected = source.protection.among(history.leads.columns)
+    leading = [f.name for f in _top_features(model, most=len(model.features))]
+    texts = {f.name: str(f.column) for f in model.features.features
+             if f.aggregate == "attribute" and f.type == "text"}  # fmt: skip
+    chosen = [texts[name] for name in leading if name in texts][:_SEGMENTS]
+    known = history.leads.set_index("lead_id").reindex(test.lead_id)
+    fields = {name: (known[name], name in protected) for name in (*protected, *chosen)}
+    return by_group(test, said, fields, CAPACITY)
 
 
 def _top_features(model: LeadModel, most: int = 15) -> list[TopFeature]:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from features.times import iso
 from training.evaluate import ORACLE, SHARES, Estimate, Evaluation, Floats
 from training.findings import Finding
+from training.groups import FOUR_FIFTHS, Group
 
 _MEASURES = {
     "auc": ("AUC", 3),
@@ -58,6 +59,7 @@ class Report:
     - ``random_split``: measure -> what a random split would have claimed
     - ``ceiling``: measure -> what the truth itself reaches; simulated data only
     - ``training``: fact -> value, in the order they are shown (rows, leads, features, digests)
+    - ``groups``: calibration and selection of the groups of some fields
     - ``findings``: of the audit, blocking ones first
     - ``timeline``: a preformatted picture; ``target`` names outcome and horizon
     """
@@ -74,6 +76,7 @@ class Report:
     features: Sequence[TopFeature] = ()
     notes: Sequence[str] = ()
     findings: Sequence[Finding] = ()
+    groups: Sequence[Group] = ()
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def _tables(report: Report) -> list[_Table]:
     found = report.evaluation
     audit = _findings(report.findings)
     tables = [_honest(report), audit, _contenders(found), _differences(found), _reliability(found)]
-    tables.append(_capacity(found))
+    tables += [_capacity(found), _by_group(report)]
     leaned = [(f.name, _percent(f.gain), f.sentence) for f in report.features]
     header = ("feature", "gain", "meaning")
     tables.append(_Table("What the model leans on", "share of the total gain", header, leaned, 3))
@@ -251,6 +254,37 @@ def _capacity(found: Evaluation) -> _Table:
     header = ("in order of", "conversions held", "lift", "value held")
     note = "conversions in order of probability; value in order of expected value where one is said"
     return _Table(f"The best {_whole(found.capacity)} of the rows", note, header, rows)
+
+
+def _by_group(report: Report) -> _Table:
+    rows = [
+        (
+            f"{one.field}{' (protected)' if one.protected else ''}",
+            one.value,
+            f"{one.leads:,}",
+            _percent(one.predicted),
+            _percent(one.observed),
+            f"{_percent(one.low)} to {_percent(one.high)}",
+            _percent(one.selected),
+            _number(one.ratio, 2),
+            _remark(one),
+        )
+        for one in report.groups
+    ]
+    header = ("field", "group", "leads", "predicted", "observed", "90 % band of a field",
+              f"in best {_whole(report.evaluation.capacity)}", "ratio", "")  # fmt: skip
+    note = (
+        "calibration and selection by group; ratio: the share selected over that of the field's "
+        "most selected group (protected fields are never read by the model)"
+    )
+    return _Table("Groups", note, header, rows, 2)
+
+
+def _remark(one: Group) -> str:
+    remarks = [] if one.calibrated else ["outside"]
+    if one.protected and one.ratio < FOUR_FIFTHS:
+        remarks.append("below four fifths")
+    return ", ".join(remarks)
 
 
 def _aligned(table: _Table) -> list[str]:
