@@ -184,9 +184,13 @@ def simulate(
     days: int = 548,
     seed: int = 7,
     end: str = "2026-07-06",
+    drift: float = 0.0,
     progress: Callable[[float], None] | None = None,
 ) -> Simulation:
     """Simulate the whole weeks within the ``days`` before the last Monday at or before ``end``.
+
+    Beside the market's own waves, the log of every chance of winning moves by ``drift`` from the
+    first week to the last, in a straight line.
 
     The defaults give 20,000 leads and over a million events. The same arguments give the same
     tables. The history holds every fact known before that last Monday, and the truth reaches up
@@ -201,7 +205,7 @@ def simulate(
     report = progress or _unheard
     report(0.0)
     rng = np.random.default_rng(seed)
-    people = _people(leads, weeks, start, rng)
+    people = _people(leads, weeks, start, drift / weeks, rng)
     walk = _walk(people, weeks, rng)
     report(0.1)
     outcomes = _outcomes(people, walk, start, rng)
@@ -215,7 +219,10 @@ def simulate(
 
 @dataclass(frozen=True, eq=False)
 class _People:
-    """One entry a lead; times are microseconds since the start, ``first`` its first Monday."""
+    """One entry a lead; times are microseconds since the start, ``first`` its first Monday.
+
+    ``drift`` is that of the market, a week.
+    """
 
     table: pd.DataFrame
     created: Ints
@@ -225,9 +232,10 @@ class _People:
     log_value: Floats
     team: Ints
     opening: Ints
+    drift: float
 
 
-def _people(leads: int, weeks: int, start: int, rng: np.random.Generator) -> _People:
+def _people(leads: int, weeks: int, start: int, drift: float, rng: np.random.Generator) -> _People:
     created = np.sort(rng.integers(0, weeks * WEEK, leads))
     account = rng.permutation(np.repeat(np.arange(leads), rng.geometric(0.6, leads))[:leads])
     size = np.exp(rng.normal(np.log(60), 1.3, leads)).clip(1, 20_000).round()
@@ -263,6 +271,7 @@ def _people(leads: int, weeks: int, start: int, rng: np.random.Generator) -> _Pe
         log_value=8.5 + industry_value + 0.6 * big,
         team=(rng.random(leads) < _logistic(-0.6 + to_sales + 0.6 * big)).astype(np.int64),
         opening=rng.poisson(opening),
+        drift=drift,
     )
 
 
@@ -287,9 +296,10 @@ class _Walk:
 
 def _factors(people: _People, lead: Ints, week: Ints) -> tuple[Floats, Floats]:
     """What multiplies the hazards besides the state: winning under each team, and losing."""
-    drift = -0.12 * np.cos(2 * np.pi * week / 150) + 0.06 * np.sin(2 * np.pi * week / 26)
+    waves = -0.12 * np.cos(2 * np.pi * week / 150) + 0.06 * np.sin(2 * np.pi * week / 26)
+    market = waves + people.drift * week
     age = np.minimum(week - people.first[lead], 26)
-    win = np.exp((people.fit[lead] + drift)[:, None] + people.lift[lead][:, None] * [0.0, 1.0])
+    win = np.exp((people.fit[lead] + market)[:, None] + people.lift[lead][:, None] * [0.0, 1.0])
     return win, np.exp(-2.95 - 0.2 * people.fit[lead] + 0.07 * age)
 
 

@@ -224,7 +224,9 @@ def run(
     say("random split, for comparison", 0.0)
     flattering = _random_split(data, recipe, grower)
     say("final model", 0.0)
-    model = train(data, recipe, lambda step: say(f"final model: {step}", 0.5), grower)
+    model = train(
+        data, recipe, lambda step: say(f"final model: {step}", 0.5), grower, folds[0].embargo
+    )
     say("report", 0.0)
     report = Report(
         title=f"Leadcast on {source.name}",
@@ -271,7 +273,7 @@ def _judge(
     say(step, 0.0)
     rows = np.flatnonzero(fold.test(data.as_of))
     teach, test = data.where(fold.train(data.as_of)), data.where(fold.test(data.as_of))
-    model = train(teach, recipe, lambda part: say(f"{step}: {part}", 0.3), grower)
+    model = train(teach, recipe, lambda part: say(f"{step}: {part}", 0.3), grower, fold.embargo)
     said = model.predict_set(test)
     made = [
         Predictions(MAIN, said.probability, said.expected_value, said.value_low, said.value_high)

@@ -87,12 +87,14 @@ def train(
     recipe: Recipe | None = None,
     progress: Progress | None = None,
     grower: Grower = here,
+    delay: int = 0,
 ) -> LeadModel:
     """Grow both heads on a training set, in memory or on disk; ``grower`` says where.
 
-    Rows of a lead weigh less the more there are (see :func:`lead_weights`). The number of rounds
-    and the calibration come from folds by lead; the head is then grown on all rows. Raises
-    ``ValueError`` when the rows hold one class only.
+    ``delay`` is how long after its as-of a row's outcome is known, in microseconds. Rows
+    of a lead weigh less the more there are (see :func:`lead_weights`). The number of rounds and the
+    calibration come from folds by lead; the head is then grown on all rows. Raises ``ValueError``
+    when the rows hold one class only.
     """
     recipe, say = recipe or Recipe(), progress or (lambda _: None)
     converted = data.converted
@@ -107,7 +109,7 @@ def train(
     say(f"conversion head: all rows, {rounds} rounds")
     booster = trees.grow(np.ones(len(data), dtype=bool), rounds)
     crossed = groups >= 0
-    calibration = choose(raw, converted[crossed], data.as_of[crossed])
+    calibration = choose(raw, converted[crossed], data.as_of[crossed], lead[crossed], delay)
     del trees  # the binned rows, before those of the value head
     say("value head")
     value_head = fit_value(data, encoder, recipe, grower)

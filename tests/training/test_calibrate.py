@@ -1,4 +1,4 @@
-"""A smooth map on the logit: recovered, increasing, dropped when it does not help."""
+"""A smooth map on the logit: recovered, increasing, at the latest level, dropped when it hurts."""
 
 from __future__ import annotations
 
@@ -27,10 +27,51 @@ def test_the_true_map_is_recovered(slope: float, shift: float, form: str) -> Non
     assert log_loss(chosen(RAW), happened) < log_loss(expit(RAW), happened)
 
 
-def test_a_calibrated_model_is_left_alone_or_nearly() -> None:
+def test_the_three_numbers_of_a_beta_map_are_recovered() -> None:
+    happened = DRAW.random(len(RAW)) < Calibration("beta", 1.6, 0.5, 0.7)(RAW)
+    found = fit("beta", RAW, happened)
+    assert (found.a, found.b, found.c) == pytest.approx((1.6, 0.5, 0.7), abs=0.25)
+    assert choose(RAW, happened, TIME).form == "beta"
+
+
+def test_where_there_is_nothing_to_gain_probabilities_stay() -> None:
+    moved = []
+    for seed in range(5):
+        happened = np.random.default_rng(seed).random(len(RAW)) < expit(RAW)
+        moved.append(np.abs(choose(RAW, happened, TIME)(RAW) - expit(RAW)).mean())
+    assert np.mean(moved) < 0.01  # the noise of the latest outcomes
+
+
+def test_the_level_follows_the_latest_outcomes() -> None:
+    drift = np.linspace(-1.0, 1.0, len(RAW))
+    happened = DRAW.random(len(RAW)) < expit(RAW + drift)
+    chosen = choose(RAW, happened, TIME, delay=2_000)
+    assert chosen.recent == 1_000
+    latest = np.arange(len(TIME))[-chosen.recent :]
+    assert chosen(RAW[latest]).mean() == pytest.approx(happened[latest].mean(), abs=1e-9)
+    assert "latest 1,000 outcomes" in chosen.text
+
+
+def test_a_level_that_would_come_too_late_is_dropped() -> None:
+    """It swings to and fro in the time that an outcome takes."""
+    swing = np.sin(TIME / len(TIME) * 2 * np.pi * 10)
+    happened = DRAW.random(len(RAW)) < expit(RAW + 1.5 * swing)
+    half = len(TIME) // 20
+    assert choose(RAW, happened, TIME, delay=half).recent == 0
+
+
+def test_few_leads_with_many_rows_are_few_outcomes() -> None:
     happened = DRAW.random(len(RAW)) < expit(RAW)
-    chosen = choose(RAW, happened, TIME)
-    assert np.abs(chosen(RAW) - expit(RAW)).max() < 0.03
+    assert choose(RAW, happened, TIME, lead=TIME // 1_000) == Calibration()
+
+
+def test_rows_of_one_moment_set_the_level_together() -> None:
+    days = TIME // 1_500
+    happened = DRAW.random(len(RAW)) < expit(RAW + np.linspace(-1, 1, len(RAW)))
+    orders = [np.arange(len(RAW)), DRAW.permutation(len(RAW))]
+    first, second = (choose(RAW[o], happened[o], days[o], TIME[o]) for o in orders)
+    assert first.recent == second.recent == len(RAW) - 39_000
+    assert (first.a, first.c) == pytest.approx((second.a, second.c), abs=1e-6)
 
 
 def test_few_outcomes_mean_no_map() -> None:
@@ -46,6 +87,28 @@ def test_every_map_is_increasing(a: float, b: float, c: float) -> None:
     said = Calibration("beta", a, b, c)(grid)
     assert (np.diff(said) >= 0).all()
     assert ((said >= 0) & (said <= 1)).all()
+
+
+@given(st.integers(0, 1_000), st.floats(0.2, 3), st.floats(-3, 3))
+def test_every_chosen_map_is_increasing_and_at_the_observed_rate(
+    seed: int, slope: float, shift: float
+) -> None:
+    draw = np.random.default_rng(seed)
+    raw = draw.normal(0, 2, 800)
+    happened = draw.random(800) < expit(slope * raw + shift)
+    chosen = choose(raw, happened, np.arange(800))
+    assert (np.diff(chosen(np.sort(raw))) >= 0).all()
+    if chosen.recent:
+        assert chosen(raw).mean() == pytest.approx(happened.mean(), abs=1e-9)
+
+
+def test_a_level_moves_any_map_to_the_observed_rate() -> None:
+    happened = DRAW.random(len(RAW)) < 0.03
+    for shape in (Calibration(), Calibration("beta", 2.0, 0.3, 1.0), Calibration("platt", 5, 5, 9)):
+        moved = shape.at_level(RAW, happened)
+        assert moved(RAW).mean() == pytest.approx(happened.mean(), abs=1e-9)
+        assert (moved.a, moved.b) == (shape.a, shape.b)
+    assert Calibration().at_level(RAW, np.zeros(len(RAW), dtype=bool)) == Calibration()
 
 
 def test_no_map_is_the_logistic() -> None:
