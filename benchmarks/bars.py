@@ -13,7 +13,7 @@ COMMANDS = (
     ["benchmarks.scale", "--quick"],
     ["benchmarks.incremental"],
     ["benchmarks.serving", "--quick"],
-    ["benchmarks.quality"],
+    ["benchmarks.quality", "--quick"],
     ["benchmarks.spark", "--quick"],
     ["benchmarks.audit"],
 )

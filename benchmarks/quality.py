@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.judge import Judged, judge
 from benchmarks.protocols import MAKERS, Protocol, available
 from benchmarks.results import Results
-from benchmarks.rivals import Rival, Said, rivals
+from benchmarks.rivals import OURS, Rival, Said, rivals
 from benchmarks.verdicts import of_all, verdicts
 
 KEPT = Path(__file__).parent / ".quality"
@@ -71,7 +71,8 @@ def main() -> int:
             Results(KEPT).forget(name)
         protocol = MAKERS[name]()
         entered = rivals(protocol, not said.quick, said.search, said.limit)
-        entered = [one for one in entered if not one.name.startswith(tuple(said.without))]
+        left_out = tuple(said.without)
+        entered = [one for one in entered if one.name == OURS or not one.name.startswith(left_out)]
         judged[name] = judge(protocol, ask(protocol, entered, console))
         print(f"\n{judged[name].title}\n\n{judged[name].table()}\n", flush=True)
         verdicts(judged[name])
