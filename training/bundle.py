@@ -26,6 +26,7 @@ from features.source import Population
 from training.calibrate import Calibration
 from training.encode import Encoder
 from training.findings import Finding
+from training.ladder import Rung
 from training.model import LeadModel
 from training.recipe import Recipe
 from training.value import ValueHead
@@ -80,6 +81,7 @@ class About(msgspec.Struct, frozen=True):
     encoder: Encoder
     calibration: Calibration
     value: ValueScale | None
+    rungs: tuple[Rung, ...]
     reference: Reference
     golden: Golden
     trained_until: int
@@ -152,6 +154,7 @@ def write(
         encoder=model.encoder,
         calibration=model.calibration,
         value=scale,
+        rungs=model.rungs,
         reference=_reference(model, reference),
         golden=_golden(model, reference[:GOLDEN_ROWS]),
         trained_until=origin.trained_until,
@@ -216,7 +219,9 @@ def load(directory: Path) -> Bundle:
     if scale is not None:
         trees = lgb.Booster(model_str=_read(directory / _VALUE)) if scale.trees else None
         head = ValueHead(trees, scale.center, scale.smearing, scale.low, scale.high)
-    model = LeadModel(FeatureSet(about.features), about.encoder, booster, about.calibration, head)
+    model = LeadModel(
+        FeatureSet(about.features), about.encoder, booster, about.calibration, head, about.rungs
+    )
     _replay(model, about.golden, directory)
     return Bundle(model, about, _sha256(directory / _ABOUT)[:12])
 

@@ -28,10 +28,13 @@ from training.extend import keep
 from training.findings import Finding, accept
 from training.groups import Group, by_group
 from training.grow import Grower, here
+from training.ladder import reached
 from training.model import LeadModel, train
 from training.proxies import proxies
+from training.readiness import learning_curve, verdict
 from training.recipe import Recipe, lead_weights
 from training.report import Report, TopFeature
+from training.scorecard import scorecard
 
 Floats = npt.NDArray[np.float64]
 Ceiling = Callable[[pd.DataFrame], pd.DataFrame]
@@ -228,12 +231,15 @@ def run(
         data, recipe, lambda step: say(f"final model: {step}", 0.5), grower, folds[0].embargo
     )
     say("report", 0.0)
+    evaluation = evaluate(test, said, main=MAIN, capacity=CAPACITY)
+    curve = learning_curve(data, model, recipe, grower)
     report = Report(
         title=f"Leadcast on {source.name}",
         source=source.name,
         target=_target(source),
         timeline=planned.picture,
-        evaluation=evaluate(test, said, main=MAIN, capacity=CAPACITY),
+        evaluation=evaluation,
+        verdict=verdict(data, model, evaluation, curve),
         random_split=flattering,
         ceiling=None if ceiling is None else _ceiling(ceiling, data.rows.loc[rows], test),
         training=_facts(data, model),
@@ -241,6 +247,8 @@ def run(
         features=_top_features(model),
         notes=_notes(source, model),
         findings=findings,
+        rungs=model.rungs,
+        card=scorecard(model) if reached(model.rungs) == "scorecard" else None,
         groups=_groups(history, source, model, test, said[0]),
     )
     trained_until = int(data.as_of.max()) + source.population.horizon

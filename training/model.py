@@ -14,6 +14,7 @@ from training.calibrate import Calibration, choose
 from training.dataset import Training, blocks
 from training.encode import Encoder
 from training.grow import Encoded, Grower, here, out_of_fold
+from training.ladder import Rung, climb
 from training.recipe import Recipe, folds_by_lead, lead_weights, threads
 from training.value import ValueHead, fit_value
 
@@ -41,13 +42,17 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class LeadModel:
-    """Both heads and what they need to read a row. Immutable and safe to share among threads."""
+    """Both heads and what they need to read a row. Immutable and safe to share among threads.
+
+    ``rungs``: how each step of the ladder did, where conversions were few (:mod:`training.ladder`).
+    """
 
     features: FeatureSet
     encoder: Encoder
     booster: lgb.Booster
     calibration: Calibration
     value_head: ValueHead | None
+    rungs: tuple[Rung, ...] = ()
 
     def predict(self, matrix: Floats) -> Prediction:
         """Score (n, features) encoded rows."""
@@ -93,7 +98,8 @@ def train(
 
     ``delay`` is how long after its as-of a row's outcome is known, in microseconds. Rows
     of a lead weigh less the more there are (see :func:`lead_weights`). The number of rounds and the
-    calibration come from folds by lead; the head is then grown on all rows. Raises ``ValueError``
+    calibration come from folds by lead; with few conversions so does the kind of model
+    (:mod:`training.ladder`). The head is then grown on all rows. Raises ``ValueError``
     when the rows hold one class only.
     """
     recipe, say = recipe or Recipe(), progress or (lambda _: None)
@@ -103,9 +109,10 @@ def train(
     encoder = Encoder.fit(data.features, blocks(data))
     rows, target, lead = Encoded(data, encoder), converted.astype(np.float64), data.lead_number
     groups = folds_by_lead(lead)
-    trees = grower(rows, target, lead_weights(lead), recipe.parameters("binary", len(data)))
+    head, rungs = climb(rows, target, lead, groups, recipe, grower)
+    trees = grower(rows, target, lead_weights(lead), head.parameters("binary", len(data)))
     say("conversion head: folds by lead")
-    raw, rounds = out_of_fold(trees, rows, target, groups, recipe.rounds, binary=True)
+    raw, rounds = out_of_fold(trees, rows, target, groups, head.rounds, binary=True)
     say(f"conversion head: all rows, {rounds} rounds")
     booster = trees.grow(np.ones(len(data), dtype=bool), rounds)
     crossed = groups >= 0
@@ -113,4 +120,4 @@ def train(
     del trees  # the binned rows, before those of the value head
     say("value head")
     value_head = fit_value(data, encoder, recipe, grower)
-    return LeadModel(data.features, encoder, booster, calibration, value_head)
+    return LeadModel(data.features, encoder, booster, calibration, value_head, rungs)

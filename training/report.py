@@ -19,6 +19,8 @@ from features.times import iso
 from training.evaluate import ORACLE, SHARES, Estimate, Evaluation, Floats
 from training.findings import Finding
 from training.groups import FOUR_FIFTHS, Group
+from training.ladder import Rung
+from training.scorecard import Points
 
 _MEASURES = {
     "auc": ("AUC", 3),
@@ -59,6 +61,8 @@ class Report:
     - ``random_split``: measure -> what a random split would have claimed
     - ``ceiling``: measure -> what the truth itself reaches; simulated data only
     - ``training``: fact -> value, in the order they are shown (rows, leads, features, digests)
+    - ``verdict``: whether to use it, in sentences; ``rungs``: how each kind of model did where
+      conversions were few; ``card``: the points of a scorecard, base first
     - ``groups``: calibration and selection of the groups of some fields
     - ``findings``: of the audit, blocking ones first
     - ``timeline``: a preformatted picture; ``target`` names outcome and horizon
@@ -77,6 +81,9 @@ class Report:
     notes: Sequence[str] = ()
     findings: Sequence[Finding] = ()
     groups: Sequence[Group] = ()
+    verdict: Sequence[str] = ()
+    rungs: Sequence[Rung] = ()
+    card: tuple[float, Sequence[Points]] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,8 @@ def text(report: Report) -> str:
     """The report for a terminal of 100 columns."""
     facts = _aligned(_Table("", "", (), list(_facts(report).items()), words=2))
     parts = [report.title, "=" * len(report.title), *facts]
+    for line in report.verdict:
+        parts += textwrap.wrap(line, _WIDTH)
     for note in report.notes:
         parts += textwrap.wrap(f"note: {note}", _WIDTH, subsequent_indent="      ")
     parts += ["", "Timeline", *(f"  {line}" for line in report.timeline.splitlines())]
@@ -151,6 +160,7 @@ def _tables(report: Report) -> list[_Table]:
     tables = [_honest(report), audit, _contenders(found), _differences(found), _reliability(found)]
     tables += [_capacity(found), _by_group(report)]
     leaned = [(f.name, _percent(f.gain), f.sentence) for f in report.features]
+    tables += [_ladder(report.rungs), _card(report.card)]
     header = ("feature", "gain", "meaning")
     tables.append(_Table("What the model leans on", "share of the total gain", header, leaned, 3))
     facts = [(name, _fact(value)) for name, value in report.training.items()]
@@ -254,6 +264,29 @@ def _capacity(found: Evaluation) -> _Table:
     header = ("in order of", "conversions held", "lift", "value held")
     note = "conversions in order of probability; value in order of expected value where one is said"
     return _Table(f"The best {_whole(found.capacity)} of the rows", note, header, rows)
+
+
+def _ladder(rungs: Sequence[Rung]) -> _Table:
+    rows = [
+        (one.name, _number(one.log_loss, 4), f"{one.gain:+.4f}", f"{one.error:.4f}",
+         "climbed" if one.climbed else "not climbed")
+        for one in rungs
+    ]  # fmt: skip
+    note = (
+        "conversions are few, so the highest rung is used that is clearly better than the one "
+        "below, out of fold (1.645 errors)"
+    )
+    return _Table("Ladder", note, ("rung", "log loss", "gain", "error", ""), rows)
+
+
+def _card(card: tuple[float, Sequence[Points]] | None) -> _Table:
+    rows = [] if card is None else [("base", "every lead", f"{card[0]:+.0f}")]
+    rows += [
+        (one.feature, textwrap.shorten(one.when, 56), f"{one.points:+.0f}")
+        for one in (card or (0.0, ()))[1]
+    ]
+    note = "the points of a lead add up; 20 more double its odds of converting"
+    return _Table("Scorecard", note, ("feature", "when", "points"), rows, 2)
 
 
 def _by_group(report: Report) -> _Table:

@@ -73,7 +73,8 @@ def reproduce(stored: Path, source: Declared, data: Training, say: Progress) -> 
     findings of the audit, is taken over.
     """
     about = bundle.verify(stored)
-    model = train(data, about.recipe, lambda step: say(f"train: {step}", 0.5))
+    delay = source.population.horizon + source.population.grace
+    model = train(data, about.recipe, lambda step: say(f"train: {step}", 0.5), delay=delay)
     origin = bundle.Origin(
         about.source, source.population, about.timeless, about.reveals, about.trained_until,
         data.digest, about.observed, about.recipe, about.findings,
