@@ -61,8 +61,11 @@ class Trees(Protocol):
     @property
     def at_once(self) -> int: ...  # noqa: D102
 
-    def grow(self, chosen: Bools, rounds: int, threads: int = 0) -> lgb.Booster:
-        """A booster of the rows chosen by a mask (n,); ``threads`` 0: all there are."""
+    def grow(self, chosen: Bools, rounds: int, threads: int = 0, draw: int = 0) -> lgb.Booster:
+        """A booster of the rows chosen by a mask (n,); ``threads`` 0: all there are.
+
+        Boosters of another ``draw`` see other columns and rows in their trees.
+        """
 
 
 class Grower(Protocol):
@@ -89,9 +92,10 @@ class _Here:
             params=self._parameters,
         ).construct()
 
-    def grow(self, chosen: Bools, rounds: int, threads: int = 0) -> lgb.Booster:
+    def grow(self, chosen: Bools, rounds: int, threads: int = 0, draw: int = 0) -> lgb.Booster:
         data = self._data if chosen.all() else self._data.subset(np.flatnonzero(chosen).tolist())
-        return lgb.train({**self._parameters, "num_threads": threads}, data, rounds)
+        seed = self._parameters.get("seed", 0) + draw
+        return lgb.train({**self._parameters, "seed": seed, "num_threads": threads}, data, rounds)
 
 
 def here(rows: Encoded, target: Floats, weight: Floats, parameters: Mapping[str, Any], /) -> Trees:
