@@ -111,8 +111,7 @@ def out_of_fold(
     Rows of group -1 take no part; the predictions are those of the others, in order. Folds grow
     side by side where the trees allow it, each on one core.
     """
-    step = max(rounds // 16, 1)
-    stops = list(range(step, rounds + 1, step))
+    stops = stops_of(rounds)
     part = np.flatnonzero(groups >= 0)
     group = groups[part]
     raw = np.empty((len(stops), len(part)))
@@ -120,16 +119,22 @@ def out_of_fold(
     def fold(number: int) -> None:
         chosen = (groups >= 0) & (groups != number)
         booster = trees.grow(chosen, rounds, threads=1 if trees.at_once > 1 else 0)
-        raw[:, group == number] = _staged(booster, rows.where(groups == number), stops)
+        raw[:, group == number] = staged(booster, rows.where(groups == number), stops)
 
     with ThreadPoolExecutor(trees.at_once) as pool:
         list(pool.map(fold, range(int(group.max()) + 1)))
-    losses = [_loss(predicted, target[part], binary) for predicted in raw]
+    losses = [loss_of(predicted, target[part], binary) for predicted in raw]
     best = int(np.argmin(losses))
     return raw[best], stops[best]
 
 
-def _staged(booster: lgb.Booster, rows: Encoded, stops: list[int]) -> Floats:
+def stops_of(rounds: int) -> list[int]:
+    """The numbers of rounds among which the best is sought, in equal steps."""
+    step = max(rounds // 16, 1)
+    return list(range(step, rounds + 1, step))
+
+
+def staged(booster: lgb.Booster, rows: Encoded, stops: list[int]) -> Floats:
     """Raw predictions (stops, n) after each number of rounds."""
     raw, step = np.empty((len(stops), len(rows))), stops[0]
     for place, matrix in rows.blocks():
@@ -146,7 +151,8 @@ def _staged(booster: lgb.Booster, rows: Encoded, stops: list[int]) -> Floats:
     return raw
 
 
-def _loss(raw: Floats, target: Floats, binary: bool) -> float:
+def loss_of(raw: Floats, target: Floats, binary: bool) -> float:
+    """Log loss of raw log-odds, or the mean squared error."""
     if binary:
         return float(np.logaddexp(0, np.where(target > 0, -raw, raw)).mean())
     return float(np.square(raw - target).mean())
