@@ -14,6 +14,7 @@ COMMANDS = (
     ["benchmarks.incremental"],
     ["benchmarks.serving", "--quick"],
     ["benchmarks.quality"],
+    ["benchmarks.calibration"],
     ["benchmarks.spark", "--quick"],
     ["benchmarks.audit"],
 )
