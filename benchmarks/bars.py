@@ -14,6 +14,8 @@ COMMANDS = (
     ["benchmarks.incremental"],
     ["benchmarks.serving", "--quick"],
     ["benchmarks.quality", "--quick"],
+    ["benchmarks.calibration"],
+    ["benchmarks.few"],
     ["benchmarks.spark", "--quick"],
     ["benchmarks.audit"],
 )

@@ -20,7 +20,7 @@ from features.files import write_table
 from features.outcomes import observed_until
 from features.schema import History
 from features.source import Source
-from features.times import instant, iso
+from features.times import SECOND, duration, instant, iso
 
 CHAMPION = Path(".leadcast/champion")
 RUNS = Path("mlruns")
@@ -265,6 +265,11 @@ def explain(feature: str | None, config: Path, dialect: str) -> None:
     help="Grow the trees on the workers of this Dask scheduler; needs the extra [dask]. With "
     "--disk, each worker reads its share from DIRECTORY, which all must see.",
 )  # fmt: skip
+@click.option(
+    "--tune", metavar="DURATION",
+    help="Search so long for a better recipe first, such as 60s or 5m. Recipes are judged on what "
+    "the first fold trains on; the usual one stays unless another beats it by more than chance.",
+)  # fmt: skip
 @_accept
 @_because
 def train(
@@ -274,6 +279,7 @@ def train(
     html: Path | None,
     disk: Path | None,
     dask: str | None,
+    tune: str | None,
     accept: tuple[str, ...],
     because: tuple[str, ...],
 ) -> None:
@@ -287,7 +293,8 @@ def train(
       leadcast train --config ... --disk sets                   more rows than memory
       leadcast train --config ... --dask tcp://10.0.0.5:8786    more rows than one machine
     """
-    train_source(config, mlruns, quarantine, html, disk, dask, accepted(accept, because))
+    seconds = duration(tune) / SECOND if tune else 0.0
+    train_source(config, mlruns, quarantine, html, disk, dask, accepted(accept, because), seconds)
 
 
 def train_source(
@@ -298,6 +305,7 @@ def train_source(
     disk: Path | None = None,
     dask: str | None = None,
     accepting: dict[str, str] | None = None,
+    tuning: float = 0.0,
 ) -> None:
     """Load, run the experiment, print and log."""
     from training import experiment, report
@@ -310,7 +318,7 @@ def train_source(
     with _grower(dask) as grower, steps() as say:
         result = experiment.run(
             history, source, ceiling=ceiling, progress=say, directory=disk, grower=grower,
-            accepted=accepting,
+            accepted=accepting, tuning=tuning,
         )  # fmt: skip
         say("log to MLflow", 0.0)
         entry = Registry(mlruns).log(result, config)

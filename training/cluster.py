@@ -83,11 +83,12 @@ class _OnDask:
             if (error := share.exception()) is not None:
                 raise ValueError(f"worker {worker} could not read its rows: {error}") from error
 
-    def grow(self, chosen: Bools, rounds: int, threads: int = 0) -> lgb.Booster:
+    def grow(self, chosen: Bools, rounds: int, threads: int = 0, draw: int = 0) -> lgb.Booster:
         """A booster of the rows chosen by a mask (n,), on every worker's own threads."""
         del threads
+        parameters = {**self._parameters, "random_state": self._parameters["random_state"] + draw}
         model = lgb.DaskLGBMRegressor(  # of any objective: it differs by what predict returns
-            client=self._client, n_estimators=rounds, **self._parameters
+            client=self._client, n_estimators=rounds, **parameters
         )
         parts = [
             (worker, share, part)

@@ -201,13 +201,16 @@ def run(
     directory: Path | None = None,
     grower: Grower = here,
     accepted: Mapping[str, str] | None = None,
+    tuning: float = 0.0,
 ) -> Result:
     """Audit, train, judge out of time, and train again on every row for service.
 
     Each fold trains on labels complete at its origin and is judged on the rows after it; the
     report pools the folds. ``ceiling`` adds what the truth itself would score. ``directory`` keeps
     a training set that outgrows memory; ``grower`` is where trees grow. ``accepted`` are the
-    audit's findings that need not stop a promotion, ``CODE:field`` -> because. Raises
+    audit's findings that need not stop a promotion, ``CODE:field`` -> because. ``tuning`` are the
+    seconds to search for a better recipe, on what the first fold trains on: no row that is judged
+    has a say in it. Raises
     :class:`training.timeline.TimelineError` when the history is too short,
     :class:`training.findings.FindingsError` when an accepted finding was not found.
     """
@@ -217,6 +220,12 @@ def run(
     findings = accept(audited(history, source, planned), accepted or {})
     folds = planned.folds
     data = training_set(history, source, planned, say, directory)
+    tuned = None
+    if tuning:
+        from training.tune import tune  # long to import, and rarely needed
+
+        tuned = tune(data.where(folds[0].train(data.as_of)), tuning, say, grower)
+        recipe = tuned.recipe
     judged = [
         _judge(data, fold, recipe, grower, say, f"fold {i} of {len(folds)}")
         for i, fold in enumerate(folds, start=1)
@@ -242,7 +251,9 @@ def run(
         verdict=verdict(data, model, evaluation, curve),
         random_split=flattering,
         ceiling=None if ceiling is None else _ceiling(ceiling, data.rows.loc[rows], test),
-        training=_facts(data, model),
+        training=_facts(data, model)
+        | {"recipe": (recipe or Recipe()).text}
+        | ({"tuning": tuned.text} if tuned else {}),
         calibration=model.calibration.text,
         features=_top_features(model),
         notes=_notes(source, model),

@@ -61,8 +61,11 @@ class Trees(Protocol):
     @property
     def at_once(self) -> int: ...  # noqa: D102
 
-    def grow(self, chosen: Bools, rounds: int, threads: int = 0) -> lgb.Booster:
-        """A booster of the rows chosen by a mask (n,); ``threads`` 0: all there are."""
+    def grow(self, chosen: Bools, rounds: int, threads: int = 0, draw: int = 0) -> lgb.Booster:
+        """A booster of the rows chosen by a mask (n,); ``threads`` 0: all there are.
+
+        Boosters of another ``draw`` see other columns and rows in their trees.
+        """
 
 
 class Grower(Protocol):
@@ -89,9 +92,10 @@ class _Here:
             params=self._parameters,
         ).construct()
 
-    def grow(self, chosen: Bools, rounds: int, threads: int = 0) -> lgb.Booster:
+    def grow(self, chosen: Bools, rounds: int, threads: int = 0, draw: int = 0) -> lgb.Booster:
         data = self._data if chosen.all() else self._data.subset(np.flatnonzero(chosen).tolist())
-        return lgb.train({**self._parameters, "num_threads": threads}, data, rounds)
+        seed = self._parameters.get("seed", 0) + draw
+        return lgb.train({**self._parameters, "seed": seed, "num_threads": threads}, data, rounds)
 
 
 def here(rows: Encoded, target: Floats, weight: Floats, parameters: Mapping[str, Any], /) -> Trees:
@@ -107,8 +111,7 @@ def out_of_fold(
     Rows of group -1 take no part; the predictions are those of the others, in order. Folds grow
     side by side where the trees allow it, each on one core.
     """
-    step = max(rounds // 16, 1)
-    stops = list(range(step, rounds + 1, step))
+    stops = stops_of(rounds)
     part = np.flatnonzero(groups >= 0)
     group = groups[part]
     raw = np.empty((len(stops), len(part)))
@@ -116,16 +119,22 @@ def out_of_fold(
     def fold(number: int) -> None:
         chosen = (groups >= 0) & (groups != number)
         booster = trees.grow(chosen, rounds, threads=1 if trees.at_once > 1 else 0)
-        raw[:, group == number] = _staged(booster, rows.where(groups == number), stops)
+        raw[:, group == number] = staged(booster, rows.where(groups == number), stops)
 
     with ThreadPoolExecutor(trees.at_once) as pool:
         list(pool.map(fold, range(int(group.max()) + 1)))
-    losses = [_loss(predicted, target[part], binary) for predicted in raw]
+    losses = [loss_of(predicted, target[part], binary) for predicted in raw]
     best = int(np.argmin(losses))
     return raw[best], stops[best]
 
 
-def _staged(booster: lgb.Booster, rows: Encoded, stops: list[int]) -> Floats:
+def stops_of(rounds: int) -> list[int]:
+    """The numbers of rounds among which the best is sought, in equal steps."""
+    step = max(rounds // 16, 1)
+    return list(range(step, rounds + 1, step))
+
+
+def staged(booster: lgb.Booster, rows: Encoded, stops: list[int]) -> Floats:
     """Raw predictions (stops, n) after each number of rounds."""
     raw, step = np.empty((len(stops), len(rows))), stops[0]
     for place, matrix in rows.blocks():
@@ -142,7 +151,8 @@ def _staged(booster: lgb.Booster, rows: Encoded, stops: list[int]) -> Floats:
     return raw
 
 
-def _loss(raw: Floats, target: Floats, binary: bool) -> float:
+def loss_of(raw: Floats, target: Floats, binary: bool) -> float:
+    """Log loss of raw log-odds, or the mean squared error."""
     if binary:
         return float(np.logaddexp(0, np.where(target > 0, -raw, raw)).mean())
     return float(np.square(raw - target).mean())

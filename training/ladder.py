@@ -1,9 +1,9 @@
 """The ladder: base rate, scorecard, LightGBM. With few conversions, the highest that they carry.
 
 A rung is climbed only when its out-of-fold log loss, folds by lead, is lower than that of the rung
-below and the 90 % interval of the difference, by lead, says so. All three are LightGBM models, so that they
-are kept, served and explained alike: one leaf; trees of one split each, which add up to points a
-feature, never against the direction in which the feature goes; and the recipe as it is.
+below and the 90 % interval of the difference, by lead, says so. All three are LightGBM models, so
+that they are kept, served and explained alike: one leaf; trees of one split each, which add up to
+points a feature, never against the direction in which the feature goes; and the recipe as it is.
 """
 
 from __future__ import annotations

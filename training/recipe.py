@@ -47,6 +47,13 @@ class Recipe:
     leaf_share: float = 0.004
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def text(self) -> str:
+        """The recipe in a line: what it sets, and what it leaves to the usual."""
+        own = "".join(f", {name} {value:.3g}" for name, value in self.extra.items())
+        size = f"{self.leaves} leaves of {self.leaf_share:.2%} of the rows or more"
+        return f"{size}, {self.rounds} rounds at most{own}"
+
     def parameters(self, objective: str, rows: int) -> dict[str, Any]:
         """LightGBM's parameters for a head grown on ``rows`` rows."""
         leaf = int(np.clip(self.leaf_share * rows, 20, 400))

@@ -1,0 +1,73 @@
+"""One booster that answers as the mean of several, with their contributions."""
+
+from __future__ import annotations
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.trees import Trees
+from training.ensemble import mean
+
+Floats = npt.NDArray[np.float64]
+
+
+def rows(seed: int, size: int = 400) -> Floats:
+    draw = np.random.default_rng(seed)
+    made = draw.normal(size=(size, 4))
+    made[:, 3] = draw.integers(0, 6, size)
+    made[draw.random(made.shape) < 0.1] = np.nan
+    return made
+
+
+def grown(seed: int, rounds: int, leaves: int = 8) -> lgb.Booster:
+    matrix = rows(seed)
+    target = (np.nan_to_num(matrix).sum(axis=1) > 1).astype(float)
+    data = lgb.Dataset(matrix, target, categorical_feature=[3])
+    parameters = {
+        "objective": "binary",
+        "num_leaves": leaves,
+        "feature_fraction": 0.5,
+        "seed": seed,
+        "verbosity": -1,
+    }
+    return lgb.train(parameters, data, rounds)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 99), st.integers(1, 12), st.integers(2, 8)), min_size=1, max_size=5
+    )
+)
+def test_one_booster_scores_and_explains_as_the_mean_of_several(
+    members: list[tuple[int, int, int]],
+) -> None:
+    boosters, asked = [grown(*one) for one in members], rows(1_000)
+    made = mean(boosters)
+    assert made.num_trees() == sum(one.num_trees() for one in boosters)
+    for what in ({"raw_score": True}, {"pred_contrib": True}):
+        each = [np.asarray(one.predict(asked, **what)) for one in boosters]  # type: ignore[arg-type]
+        found = np.asarray(made.predict(asked, **what))  # type: ignore[arg-type]
+        assert np.allclose(found, np.mean(each, axis=0), rtol=0, atol=1e-12)
+    again = lgb.Booster(model_str=made.model_to_string())
+    assert np.array_equal(again.predict(asked), made.predict(asked))
+
+
+def test_it_can_be_tabulated_for_serving() -> None:
+    made, asked = mean([grown(seed, 10) for seed in range(3)]), rows(1_000)
+    trees = Trees(made, explained=True)
+    ways = trees.ways(asked)
+    assert np.array_equal(trees.raw(ways), made.predict(asked, raw_score=True))
+    told = np.asarray(made.predict(asked, pred_contrib=True))
+    assert np.allclose(trees.contributions(ways), told, rtol=0, atol=1e-12)
+
+
+def test_boosters_of_other_columns_are_refused() -> None:
+    other = lgb.train({"verbosity": -1}, lgb.Dataset(rows(0)[:, :2], rows(0)[:, 0] > 0), 2)
+    for members in ([], [grown(0, 2), other]):
+        with pytest.raises(ValueError, match="same columns"):
+            mean(members)
