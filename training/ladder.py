@@ -29,7 +29,8 @@ Ints = npt.NDArray[np.int64]
 RungName = Literal["base rate", "scorecard", "LightGBM"]
 
 FEW = 500
-"""From so many converted leads on, LightGBM was always the best: the ladder is not tried."""
+"""From so many converted leads on the ladder is not tried: LightGBM was ahead in five of five
+simulated funnels, with 300 the scorecard was."""
 
 _DIRECTION_ROWS = 50_000
 _SURE = NormalDist().inv_cdf((1 + LEVEL) / 2)

@@ -10,12 +10,12 @@ import numpy as np
 from training.dataset import Training
 from training.evaluate import Evaluation, wilson
 from training.grow import Encoded, Grower, here
-from training.ladder import climb, reached
+from training.ladder import Rung, climb, reached
 from training.model import LeadModel
 from training.recipe import Recipe, folds_by_lead
 
-_SHARES = (1 / 3, 2 / 3, 1.0)
-_DRAWS = 3
+_SHARES = (1 / 3, 2 / 3)
+_DRAWS = 2
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Curve:
 def learning_curve(
     data: Training, model: LeadModel, recipe: Recipe | None = None, grower: Grower = here
 ) -> Curve | None:
-    """Climb the ladder with a third, two thirds and all of the leads; None for many conversions.
+    """Climb the ladder with a third and two thirds of the leads too; None for many conversions.
 
-    Out of fold, leads drawn at random three times. A rung that is not climbed gains nothing.
+    Out of fold, leads drawn at random twice. A rung that is not climbed gains nothing.
     """
     if not model.rungs:
         return None
@@ -44,11 +44,13 @@ def learning_curve(
     conversions, gains = [], []
     for share in _SHARES:
         found = []
-        for _ in range(_DRAWS if share < 1 else 1):
+        for _ in range(_DRAWS):
             chosen = draw.permutation(leads) < share * leads
             found.append(_gain(data.where(chosen[data.lead_number]), model, recipe, grower))
         conversions.append(round(float(np.mean([won for won, _ in found]))))
         gains.append(float(np.mean([gain for _, gain in found])))
+    conversions.append(len(np.unique(data.lead_number[data.converted])))
+    gains.append(_saved(model.rungs))
     return Curve(tuple(conversions), tuple(gains), _twice(conversions, gains))
 
 
@@ -62,8 +64,13 @@ def _gain(
         return won, 0.0
     rows, groups = Encoded(data, model.encoder), folds_by_lead(lead)
     _, rungs = climb(rows, converted.astype(np.float64), lead, groups, recipe or Recipe(), grower)
-    best = next((rung.log_loss for rung in reversed(rungs) if rung.climbed), np.nan)
-    return won, 1 - best / rungs[0].log_loss if rungs else 0.0
+    return won, _saved(rungs)
+
+
+def _saved(rungs: Sequence[Rung]) -> float:
+    """What the highest rung saves of the base rate's log loss, as a share."""
+    best = next(rung.log_loss for rung in reversed(rungs) if rung.climbed)
+    return 1 - best / rungs[0].log_loss
 
 
 def _twice(conversions: Sequence[int], gains: Sequence[float]) -> float:
