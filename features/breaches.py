@@ -60,6 +60,15 @@ _SAYS = {  # code: (problem, remedy)
     "not-finite": ("an infinite number", "correct it, or leave it empty"),
     "negative-value": ("below zero", "write an amount of 0 or more, or leave it empty"),
     "unknown-outcome": ("not a declared outcome", "write it, or map it, as a declared one"),
+    "currencies": (
+        "another currency than that of most won deals",
+        "convert the values, or declare in [outcomes] what one of each currency is worth, such as "
+        "rates = { EUR = 1.0, USD = 0.92 }",
+    ),
+    "no-rate": (
+        "a deal value in a currency without a rate",
+        "add what one of it is worth to rates in [outcomes], or name the row's currency",
+    ),
     "duplicate-id": (
         "the id of an earlier row, with different content",
         "keep the row that is right, or give the other an id of its own",

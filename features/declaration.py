@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import os
 import re
 import tomllib
@@ -120,13 +121,18 @@ class Changes(_Table):
 
 
 class Outcomes(_Table):
-    """The section ``[outcomes]``: the words of the source for won, lost and any other target."""
+    """The section ``[outcomes]``: the words of the source for won, lost and any other target.
+
+    ``rates`` say what one of each currency is worth, in the unit that deal values are to have.
+    """
 
     origin: Literal["events", "leads"] | None = msgspec.field(default=None, name="from")
     outcome: str | None = None
     occurred_at: str | None = None
     known_at: str | None = None
     deal_value: str | None = None
+    currency: str | None = None
+    rates: dict[str, float] = {}
     reason: str | None = None
     won: list[str] = []
     lost: list[str] = []
@@ -353,7 +359,11 @@ def _wrong_words(declared: Declaration) -> list[str]:
     """What is wrong with the words for outcomes."""
     leads, outcomes, target = declared.leads, declared.outcomes, declared.risk.target
     assert outcomes is not None
-    faults = []
+    faults = [
+        f"[outcomes] rates: one {name} is worth {rate:g}: write a number above 0"
+        for name, rate in outcomes.rates.items()
+        if not 0 < rate < math.inf
+    ]
     words = [*outcomes.won, *outcomes.lost, *chain(*outcomes.targets.values()), *outcomes.open]
     faults += [
         f"[outcomes] {word!r} stands for two outcomes: leave it in one list"

@@ -11,6 +11,7 @@ import pandas as pd
 
 from features.breaches import Breach, ContractError, breach, nearest
 from features.columns import plain, read_numbers, read_text, read_times
+from features.currency import in_one_currency
 from features.declaration import (
     Declaration,
     Events,
@@ -275,15 +276,33 @@ class _Loader:
         if timeless:
             created = made["lead_id"].map(_by_lead(leads, "created_at"))
             made["occurred_at"] = created + pd.Timedelta(SECOND // 2, unit="us")
-        value = section.deal_value or "deal_value"
-        if value in raw:
-            made["deal_value"] = raw[value]
-        elif section.deal_value in leads:
-            worth = made["lead_id"].map(_by_lead(leads, value))
-            made["deal_value"] = worth.mask(made["outcome"] == "lost")
-        elif section.deal_value is not None:
-            self._refuse("missing-column", "outcomes", value, [*raw.columns, *leads.columns])
-        return made
+        return self._with_values(made, raw, leads)
+
+    def _with_values(
+        self, made: pd.DataFrame, raw: pd.DataFrame, leads: pd.DataFrame
+    ) -> pd.DataFrame:
+        """Deal values from the outcomes' own table, else from the leads; in one currency."""
+        section = self._declared.outcomes
+        assert section is not None
+        name = section.deal_value or "deal_value"
+        if name not in raw and section.deal_value not in leads:
+            if section.deal_value is not None:
+                self._refuse("missing-column", "outcomes", name, [*raw.columns, *leads.columns])
+            return made
+
+        def column(one: str) -> pd.Series:
+            own = name in raw
+            return raw[one].loc[made.index] if own else made["lead_id"].map(_by_lead(leads, one))
+
+        value = column(name) if name in raw else column(name).mask(made["outcome"] == "lost")
+        currency = section.currency or "currency"
+        if currency in (raw if name in raw else leads):
+            won = made["outcome"] != "lost"
+            value, wrong = in_one_currency(value, column(currency), won, section.rates)
+            self._breaches += wrong
+        elif section.currency is not None or section.rates:
+            self._refuse("missing-column", "outcomes", currency, [*raw.columns, *leads.columns])
+        return made.assign(deal_value=value)
 
     def _first_telling(self, events: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
         """Of each lead's events the first that won or lost, and the first of each other target."""

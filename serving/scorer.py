@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from itertools import repeat
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -26,15 +27,25 @@ from training.model import Prediction
 Floats = npt.NDArray[np.float64]
 Row = tuple[Any, ...]
 Progress = Callable[[float], None]
+Part = TypeVar("Part")
 
 _CHUNK = 5_000
 
 
 class Amount(msgspec.Struct, frozen=True):
-    """An expected amount between the ends of its interval, in the unit of the deal values."""
+    """A mean and the ends of a 90 % interval, in the unit of the deal values."""
 
     mean: float
     low: float
+    high: float
+
+
+class Deal(msgspec.Struct, frozen=True):
+    """A deal's mean value if won, and its 5, 50 and 95 % quantiles."""
+
+    mean: float
+    low: float
+    median: float
     high: float
 
 
@@ -44,7 +55,8 @@ class Score(msgspec.Struct, frozen=True, tag_field="status", tag="scored"):
     - ``probability`` of reaching the target within the model's horizon
     - ``value``: the deal's value if won, in nine cases of ten between low and high; null where the
       model was trained without deal values
-    - ``expected_value``: probability x each of value's mean, low and high
+    - ``expected_value``: probability x the mean of value; low and high bound the true expected
+      value, what such leads bring on average (not what this one will: nothing, or a deal)
     - ``base`` + ``fit`` + ``engagement`` = the raw log-odds before calibration: the average lead,
       who this one is, what was done
     - ``grade`` and ``route``: where expected value (else probability) stands in the reference
@@ -54,7 +66,7 @@ class Score(msgspec.Struct, frozen=True, tag_field="status", tag="scored"):
     lead_id: str
     as_of: str
     probability: float
-    value: Amount | None
+    value: Deal | None
     expected_value: Amount | None
     base: float
     fit: float
@@ -153,7 +165,7 @@ class Scorer:
                 as_of=moment,
                 probability=chance,
                 value=worth,
-                expected_value=None if worth is None else _times(chance, worth),
+                expected_value=expected,
                 base=base,
                 fit=fit,
                 engagement=engagement,
@@ -162,9 +174,9 @@ class Scorer:
                 route=self._policy.route(place),
                 model_version=self.bundle.version,
             )
-            for row, (worth, why, place, (chance, base, fit, engagement)) in enumerate(
+            for row, (worth, expected, why, place, (chance, base, fit, engagement)) in enumerate(
                 zip(
-                    _amounts(said),
+                    *_amounts(said),
                     self._reasons.top(contributions, value, reasons),
                     self._places(said).tolist(),
                     zip(*(column.tolist() for column in columns), strict=True),
@@ -195,15 +207,18 @@ def _tabled(bundle: Bundle) -> Tabled | None:
         return None
 
 
-def _amounts(said: Prediction) -> Iterable[Amount | None]:
-    if said.value is None or said.value_low is None or said.value_high is None:
-        return [None] * len(said.probability)
-    ends = (said.value.tolist(), said.value_low.tolist(), said.value_high.tolist())
-    return map(Amount, *ends)
+def _amounts(said: Prediction) -> tuple[Iterable[Deal | None], Iterable[Amount | None]]:
+    rows = len(said.probability)
+    return (
+        _each(rows, Deal, said.value, said.value_low, said.value_median, said.value_high),
+        _each(rows, Amount, said.expected_value, said.expected_low, said.expected_high),
+    )
 
 
-def _times(chance: float, worth: Amount) -> Amount:
-    return Amount(chance * worth.mean, chance * worth.low, chance * worth.high)
+def _each(rows: int, made: Callable[..., Part], *columns: Floats | None) -> Iterable[Part | None]:
+    """One of ``made`` a row, of its number in each column; None for all where a column lacks."""
+    told = [column.tolist() for column in columns if column is not None]
+    return map(made, *told) if len(told) == len(columns) else repeat(None, rows)
 
 
 def score_table(
@@ -217,10 +232,11 @@ def score_table(
     """Score every lead open at ``as_of`` (microseconds) into a ranked list, one row a lead.
 
     A lead is open when ``created_at < as_of`` and none of its outcomes is visible. Columns: rank,
-    lead_id, probability, value and expected_value (each with _low and _high; only where the model
-    has a value head), grade, route, reason_1.., model_version, as_of. Ranked by expected value
-    (else probability), ties by lead_id. Raises :class:`features.language.DeclarationError` when
-    the history lacks a column that the model reads.
+    lead_id, probability, value (with _low, _median, _high) and expected_value (with _low, _high;
+    both only where the model has a value head), grade, route, reason_1.., model_version, as_of.
+    Ranked by expected value (else probability), ties by lead_id. Raises
+    :class:`features.language.DeclarationError` when the history lacks a column that the model
+    reads.
     """
     scorer, say = Scorer(bundle, policy), progress or (lambda _: None)
     open_then = (micros(history.leads["created_at"]) < as_of) & (settled_at(history) >= as_of)
@@ -263,8 +279,8 @@ def listed(scores: Sequence[Score], reasons: int, bundle: Bundle, as_of: int) ->
         "probability": pd.Series([score.probability for score in scores], dtype="float64"),
     }
     if bundle.model.value_head is not None:
-        for name in ("value", "expected_value"):
-            for end in ("mean", "low", "high"):
+        for name, ends in (("value", Deal), ("expected_value", Amount)):
+            for end in ends.__struct_fields__:
                 column = name if end == "mean" else f"{name}_{end}"
                 amounts = [getattr(getattr(score, name), end) for score in scores]
                 table[column] = pd.Series(amounts, dtype="float64")

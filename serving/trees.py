@@ -126,8 +126,8 @@ class Tabled:
     def __init__(self, model: LeadModel, rows: Floats) -> None:
         self._model, head = model, model.value_head
         self._conversion = Trees(model.booster, explained=True)
-        trees = None if head is None or head.booster is None else Trees(head.booster, False)
-        self._value = trees
+        members = {} if head is None else head.trees
+        self._deals = {name: Trees(booster, False) for name, booster in members.items()}
         said, why = self(rows)
         known = model.predict(rows)
         same = np.array_equal(said.probability, known.probability)
@@ -138,20 +138,21 @@ class Tabled:
 
     def __call__(self, matrix: Floats) -> tuple[Prediction, Floats]:
         """What the model says of rows (n, features), and the contributions (n, features + 1)."""
-        raw, median = np.empty(len(matrix)), np.empty(len(matrix))
+        raw, value = np.empty(len(matrix)), np.empty(len(matrix))
         why = np.empty((len(matrix), matrix.shape[1] + 1))
         for start in range(0, len(matrix), _ROWS):
             part = slice(start, start + _ROWS)
             ways = self._conversion.ways(matrix[part])
             raw[part], why[part] = self._conversion.raw(ways), self._conversion.contributions(ways)
-            median[part] = self._median(matrix[part])
-        return self._model.read(raw, median), why
+            value[part] = self._value(matrix[part])
+        return self._model.read(raw, value), why
 
-    def _median(self, matrix: Floats) -> Floats:
-        if self._value is not None:
-            return np.exp(self._value.raw(self._value.ways(matrix)))
+    def _value(self, matrix: Floats) -> Floats:
         head = self._model.value_head
-        return np.zeros(len(matrix)) if head is None else head.median(matrix)
+        if head is None:
+            return np.zeros(len(matrix))
+        said = {name: trees.raw(trees.ways(matrix)) for name, trees in self._deals.items()}
+        return head.blend(said, matrix)
 
 
 def _count(node: dict[str, Any]) -> int:

@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -27,15 +27,17 @@ from training.calibrate import Calibration
 from training.encode import Encoder
 from training.findings import Finding
 from training.ladder import Rung
-from training.model import LeadModel
+from training.linear import Linear
+from training.model import LeadModel, Prediction
 from training.recipe import Recipe
+from training.spread import Spread
 from training.value import ValueHead
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
 GOLDEN_ROWS = 32
 TOLERANCE = 1e-9
 _CHECK_SECONDS = 60
-_SUMS, _ABOUT, _CONVERSION, _VALUE = "SHA256SUMS", "bundle.json", "conversion.txt", "value.txt"
+_SUMS, _ABOUT, _CONVERSION = "SHA256SUMS", "bundle.json", "conversion.txt"
 
 
 class BundleError(ValueError):
@@ -43,11 +45,10 @@ class BundleError(ValueError):
 
 
 class Golden(msgspec.Struct, frozen=True):
-    """Encoded rows (null = missing) with the scores this bundle gave them when it was written."""
+    """Encoded rows (null = missing) with what this bundle said of them when it was written."""
 
     rows: list[list[float | None]]
-    probability: list[float]
-    value: list[float] | None
+    said: dict[str, list[float]]
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -57,20 +58,31 @@ class Reference(msgspec.Struct, frozen=True):
     expected_value: list[float] | None
 
 
-class ValueScale(msgspec.Struct, frozen=True):
-    """The numbers of a value head besides its trees."""
+class Deals(msgspec.Struct, frozen=True):
+    """A value head besides its trees: of each name, they are in ``value-NAME.txt``."""
 
-    center: float
-    smearing: float
-    low: float
-    high: float
-    trees: bool
+    trees: tuple[str, ...]
+    linear: Linear | None
+    scale: dict[str, float]
+    ratios: tuple[float, float, float]
+
+    def readable(self, columns: int) -> bool:
+        """Whether each member has its scale, and the linear one reads so many columns."""
+        members = len(self.trees) + (self.linear is not None)
+        fits = self.linear is None or self.linear.fits(columns)
+        return fits and 0 < members == len(self.scale) and {*self.trees} <= {*self.scale}
+
+
+class _Form(msgspec.Struct, frozen=True):
+    """Of whatever form a bundle is, its bundle.json says which."""
+
+    format: int
 
 
 class About(msgspec.Struct, frozen=True):
     """bundle.json: all of a model but its trees."""
 
-    format: Literal[1]
+    format: Literal[2]
     source: str
     target: str
     horizon: int
@@ -80,7 +92,8 @@ class About(msgspec.Struct, frozen=True):
     features: tuple[Feature, ...]
     encoder: Encoder
     calibration: Calibration
-    value: ValueScale | None
+    value: Deals | None
+    spread: Spread | None
     rungs: tuple[Rung, ...]
     reference: Reference
     golden: Golden
@@ -134,14 +147,13 @@ def write(
     directory.mkdir(parents=True, exist_ok=True)
     texts = {_CONVERSION: model.booster.model_to_string()}
     head = model.value_head
-    if head is not None and head.booster is not None:
-        texts[_VALUE] = head.booster.model_to_string()
+    if head is not None:
+        texts |= {_value(name): trees.model_to_string() for name, trees in head.trees.items()}
     for name, text in texts.items():
         (directory / name).write_text(text, encoding="utf-8")
-    scale = None
+    deals = None
     if head is not None:
-        trees = head.booster is not None
-        scale = ValueScale(head.center, head.smearing, head.low, head.high, trees)
+        deals = Deals(tuple(head.trees), head.linear, dict(head.scale), head.ratios)
     about = About(
         format=FORMAT,
         source=origin.source,
@@ -153,7 +165,8 @@ def write(
         features=model.features.features,
         encoder=model.encoder,
         calibration=model.calibration,
-        value=scale,
+        value=deals,
+        spread=model.spread,
         rungs=model.rungs,
         reference=_reference(model, reference),
         golden=_golden(model, reference[:GOLDEN_ROWS]),
@@ -204,10 +217,12 @@ def verify(directory: Path) -> About:
     features = FeatureSet(about.features)
     if features.fingerprint != about.fingerprint or features.names != about.encoder.names:
         raise _broken(directory, "the feature set is not the one the model was trained on")
-    if {_CONVERSION} | ({_VALUE} if about.value and about.value.trees else set()) != set(
-        about.digests
-    ):
+    deals = about.value
+    if {_CONVERSION, *(map(_value, deals.trees) if deals else ())} != set(about.digests):
         raise _broken(directory, "the heads listed are not the heads described")
+    whole = deals is None or deals.readable(len(features))
+    if not whole or (about.spread is not None and not about.spread.readable):
+        raise _broken(directory, "the parts of the value head do not fit together")
     return about
 
 
@@ -215,12 +230,19 @@ def load(directory: Path) -> Bundle:
     """Verify, then load. Raises :class:`BundleError`; what :func:`check` passed cannot hang."""
     about = verify(directory)
     booster = lgb.Booster(model_str=_read(directory / _CONVERSION))
-    head, scale = None, about.value
-    if scale is not None:
-        trees = lgb.Booster(model_str=_read(directory / _VALUE)) if scale.trees else None
-        head = ValueHead(trees, scale.center, scale.smearing, scale.low, scale.high)
+    head, deals = None, about.value
+    if deals is not None:
+        trees = {name: lgb.Booster(model_str=_read(directory / _value(name)))
+                 for name in deals.trees}  # fmt: skip
+        head = ValueHead(trees, deals.linear, deals.scale, deals.ratios)
     model = LeadModel(
-        FeatureSet(about.features), about.encoder, booster, about.calibration, head, about.rungs
+        FeatureSet(about.features),
+        about.encoder,
+        booster,
+        about.calibration,
+        head,
+        about.spread,
+        about.rungs,
     )
     _replay(model, about.golden, directory)
     return Bundle(model, about, _sha256(directory / _ABOUT)[:12])
@@ -268,30 +290,41 @@ def _reference(model: LeadModel, matrix: npt.NDArray[np.float64]) -> Reference:
 def _golden(model: LeadModel, matrix: npt.NDArray[np.float64]) -> Golden:
     said = model.predict(matrix)
     rows = [[None if np.isnan(value) else float(value) for value in row] for row in matrix]
-    return Golden(
-        rows, said.probability.tolist(), None if said.value is None else said.value.tolist()
-    )
+    return Golden(rows, {name: column.tolist() for name, column in _columns(said)})
+
+
+def _columns(said: Prediction) -> list[tuple[str, npt.NDArray[np.float64]]]:
+    named = [(one.name, getattr(said, one.name)) for one in fields(said)]
+    return [(name, column) for name, column in named if column is not None]
 
 
 def _replay(model: LeadModel, golden: Golden, directory: Path) -> None:
     matrix = np.array(golden.rows, dtype=np.float64).reshape(len(golden.rows), -1)
-    if matrix.shape[1] != len(model.features) or model.booster.num_feature() != matrix.shape[1]:
+    head = model.value_head
+    boosters = [model.booster, *(head.trees.values() if head else ())]
+    width = len(model.features)
+    if {matrix.shape[1], *(one.num_feature() for one in boosters)} != {width}:
         raise _broken(directory, "the model reads another number of columns")
-    said = model.predict(matrix)
-    pairs = [(said.probability, golden.probability), (said.value, golden.value)]
-    for found, expected in pairs:
-        if found is None and expected is None:
-            continue
-        if found is None or expected is None or not np.allclose(found, expected, TOLERANCE, 0):
-            raise _broken(directory, "its golden rows score differently here")
+    found = dict(_columns(model.predict(matrix)))
+    if found.keys() != golden.said.keys() or not all(
+        np.allclose(column, golden.said[name], TOLERANCE, 0) for name, column in found.items()
+    ):
+        raise _broken(directory, "its golden rows score differently here")
 
 
 def _about(directory: Path) -> About:
     text = _read(directory / _ABOUT)
     try:
+        form = msgspec.json.decode(text, type=_Form).format
+        if form != FORMAT:
+            raise _broken(directory, f"it is of form {form}, and this version reads form {FORMAT}")
         return msgspec.json.decode(text, type=About)
     except msgspec.MsgspecError as error:
         raise _broken(directory, f"{_ABOUT} cannot be read: {error}") from None
+
+
+def _value(name: str) -> str:
+    return f"value-{name}.txt"
 
 
 def _read(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from training.encode import Encoder
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+Loss = Callable[[Floats, Floats], float]
 
 
 class Encoded(lgb.Sequence):
@@ -104,12 +105,13 @@ def here(rows: Encoded, target: Floats, weight: Floats, parameters: Mapping[str,
 
 
 def out_of_fold(
-    trees: Trees, rows: Encoded, target: Floats, groups: Ints, rounds: int, binary: bool
+    trees: Trees, rows: Encoded, target: Floats, groups: Ints, rounds: int, loss: Loss
 ) -> tuple[Floats, int]:
     """Raw predictions by the models that did not see the row's lead, and the best rounds.
 
-    Rows of group -1 take no part; the predictions are those of the others, in order. Folds grow
-    side by side where the trees allow it, each on one core.
+    ``loss`` tells how far raw predictions (n,) are from the target (n,). Rows of group -1 take no
+    part; the predictions are those of the others, in order. Folds grow side by side where the trees
+    allow it, each on one core.
     """
     stops = stops_of(rounds)
     part = np.flatnonzero(groups >= 0)
@@ -123,7 +125,7 @@ def out_of_fold(
 
     with ThreadPoolExecutor(trees.at_once) as pool:
         list(pool.map(fold, range(int(group.max()) + 1)))
-    losses = [loss_of(predicted, target[part], binary) for predicted in raw]
+    losses = [loss(predicted, target[part]) for predicted in raw]
     best = int(np.argmin(losses))
     return raw[best], stops[best]
 
@@ -151,8 +153,6 @@ def staged(booster: lgb.Booster, rows: Encoded, stops: list[int]) -> Floats:
     return raw
 
 
-def loss_of(raw: Floats, target: Floats, binary: bool) -> float:
-    """Log loss of raw log-odds, or the mean squared error."""
-    if binary:
-        return float(np.logaddexp(0, np.where(target > 0, -raw, raw)).mean())
-    return float(np.square(raw - target).mean())
+def logistic_loss(raw: Floats, target: Floats) -> float:
+    """Mean negative log-likelihood of 0 and 1 (n,) under log-odds (n,)."""
+    return float(np.logaddexp(0, np.where(target > 0, -raw, raw)).mean())

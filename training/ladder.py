@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 
 from training.encode import Encoder
 from training.evaluate import LEVEL
-from training.grow import Encoded, Grower, out_of_fold
+from training.grow import Encoded, Grower, logistic_loss, out_of_fold
 from training.recipe import Recipe, lead_weights
 
 Floats = npt.NDArray[np.float64]
@@ -71,7 +71,7 @@ def climb(
     candidates: list[tuple[RungName, Recipe]] = [("scorecard", monotone), ("LightGBM", recipe)]
     for name, candidate in candidates:
         trees = grower(rows, target, weight, candidate.parameters("binary", len(rows)))
-        raw, _ = out_of_fold(trees, rows, target, groups, candidate.rounds, binary=True)
+        raw, _ = out_of_fold(trees, rows, target, groups, candidate.rounds, logistic_loss)
         losses = _losses(raw, target[part])
         gain, error = _gain(best - losses, weight[part], lead[part])
         rungs.append(Rung(name, _mean(losses, weight[part]), gain, error, gain > _SURE * error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lightgbm as lgb
 import numpy as np
@@ -13,9 +13,10 @@ from features.language import FeatureSet
 from training.calibrate import Calibration, choose
 from training.dataset import Training, blocks
 from training.encode import Encoder
-from training.grow import Encoded, Grower, here, out_of_fold
+from training.grow import Encoded, Grower, here, logistic_loss, out_of_fold
 from training.ladder import Rung, climb
 from training.recipe import Recipe, folds_by_lead, lead_weights, threads
+from training.spread import Spread, fit_spread
 from training.value import ValueHead, fit_value
 
 Floats = npt.NDArray[np.float64]
@@ -26,13 +27,18 @@ Progress = Callable[[str], None]
 class Prediction:
     """What a model says of n rows. Values are None without a value head.
 
-    ``value_low`` and ``value_high`` bound the deal value if won (90 %).
+    ``value`` is the mean of the deal value if won; ``value_low``, ``value_median`` and
+    ``value_high`` its 5, 50 and 95 % quantiles. ``expected_low`` and ``expected_high`` bound the
+    true expected value (90 %): the mean of what such leads bring, not what one lead will.
     """
 
     probability: Floats
     value: Floats | None = None
     value_low: Floats | None = None
+    value_median: Floats | None = None
     value_high: Floats | None = None
+    expected_low: Floats | None = None
+    expected_high: Floats | None = None
 
     @property
     def expected_value(self) -> Floats | None:
@@ -52,31 +58,34 @@ class LeadModel:
     booster: lgb.Booster
     calibration: Calibration
     value_head: ValueHead | None
+    spread: Spread | None = None
     rungs: tuple[Rung, ...] = ()
 
     def predict(self, matrix: Floats) -> Prediction:
         """Score (n, features) encoded rows."""
         raw = self.booster.predict(matrix, raw_score=True, num_threads=threads(matrix))
         head = self.value_head
-        return self.read(np.asarray(raw), None if head is None else head.median(matrix))
+        return self.read(np.asarray(raw), None if head is None else head.mean(matrix))
 
-    def read(self, raw: Floats, median: Floats | None) -> Prediction:
-        """What raw log-odds and median deal values (n,), if there is a value head, amount to."""
+    def read(self, raw: Floats, value: Floats | None) -> Prediction:
+        """What raw log-odds and values if won (n,), if there is a value head, amount to."""
         head, probability = self.value_head, self.calibration(raw)
-        if head is None or median is None:
+        if head is None or value is None:
             return Prediction(probability)
-        return Prediction(
-            probability, median * head.smearing, median * head.low, median * head.high
-        )
+        said = Prediction(probability, value, *(value * ratio for ratio in head.ratios))
+        if self.spread is None:
+            return said
+        low, high = self.spread.ends(probability, probability * value)
+        return replace(said, expected_low=low, expected_high=high)
 
     def predict_set(self, data: Training) -> Prediction:
         """Score a training set, in memory or on disk, a block of rows at a time."""
-        raw, median = np.empty(len(data)), np.empty(len(data))
+        raw, value = np.empty(len(data)), np.empty(len(data))
         for place, matrix in Encoded(data, self.encoder).blocks():
             raw[place] = self.booster.predict(matrix, raw_score=True, num_threads=threads(matrix))
             if self.value_head is not None:
-                median[place] = self.value_head.median(matrix)
-        return self.read(raw, None if self.value_head is None else median)
+                value[place] = self.value_head.mean(matrix)
+        return self.read(raw, None if self.value_head is None else value)
 
     def contributions(self, matrix: Floats) -> Floats:
         """Exact additive contributions to the raw log-odds, (n, features + 1), the last the base.
@@ -112,7 +121,7 @@ def train(
     head, rungs = climb(rows, target, lead, groups, recipe, grower)
     trees = grower(rows, target, lead_weights(lead), head.parameters("binary", len(data)))
     say("conversion head: folds by lead")
-    raw, rounds = out_of_fold(trees, rows, target, groups, head.rounds, binary=True)
+    raw, rounds = out_of_fold(trees, rows, target, groups, head.rounds, logistic_loss)
     say(f"conversion head: all rows, {rounds} rounds")
     booster = trees.grow(np.ones(len(data), dtype=bool), rounds)
     crossed = groups >= 0
@@ -120,4 +129,9 @@ def train(
     del trees  # the binned rows, before those of the value head
     say("value head")
     value_head = fit_value(data, encoder, recipe, grower)
-    return LeadModel(data.features, encoder, booster, calibration, value_head, rungs)
+    model = LeadModel(data.features, encoder, booster, calibration, value_head, rungs=rungs)
+    if value_head is None:
+        return model
+    say("interval of the expected value")
+    spread = fit_spread(data.where(crossed), encoder, calibration(raw))
+    return replace(model, spread=spread)

@@ -17,7 +17,7 @@ import optuna
 
 from training.dataset import Training, blocks
 from training.encode import Encoder
-from training.grow import Encoded, Grower, here, loss_of, staged, stops_of
+from training.grow import Encoded, Grower, here, logistic_loss, staged, stops_of
 from training.recipe import Recipe, folds_by_lead, lead_weights
 
 Floats = npt.NDArray[np.float64]
@@ -119,7 +119,7 @@ class _Search:
             booster = trees.grow(part & (self._fold != number), recipe.rounds)
             raw[:, fold == number] = staged(booster, self._rows.where(self._fold == number), stops)
             seen = fold <= number
-            losses = [loss_of(predicted[seen], target[seen], True) for predicted in raw]
+            losses = [logistic_loss(predicted[seen], target[seen]) for predicted in raw]
             trial.report(min(losses), number)
             if trial.number and trial.should_prune():
                 raise optuna.TrialPruned

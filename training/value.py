@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, combinations
 
 import lightgbm as lgb
 import numpy as np
@@ -11,66 +13,193 @@ import numpy.typing as npt
 from training.dataset import Training
 from training.encode import Encoder
 from training.grow import Encoded, Grower, out_of_fold
+from training.linear import Linear, fit_linear
 from training.recipe import Recipe, folds_by_lead, lead_weights, threads
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
-LEAST_DEALS = 50
-"""Fewer won deals of known value than this: no value head, only their mean."""
+LEAST_DEALS, LEAST_FOR_TREES = 50, 150
+"""With fewer won deals of known value: one mean for all; no trees."""
+
+MOST_SHARE, LEAST_CAPPED = 0.01, 5
+"""A deal counts for at most this share of all deals' value, or for as much as so many of them."""
+
+LEVELS = (0.05, 0.5, 0.95)
+"""The quantiles of the deal value that the head knows."""
+
+_OWN = {"learning_rate": 0.08, "lambda_l2": 2.0}
+
+TREES: Mapping[str, str] = {"log": "regression", "gamma": "gamma"}
+"""The members that are trees, and what LightGBM minimises to grow each."""
 
 
 @dataclass(frozen=True, eq=False)
 class ValueHead:
-    """E[value | convert] = exp(log-value prediction) x smearing factor.
+    """E[value | convert] = the sum over members of scale x exp(what the member says of a row).
 
-    The factor is the mean of exp(residual) over out-of-fold residuals of the won deals (Duan 1983,
-    JASA 78, 605-610); ``low`` and ``high`` are the 5 % and 95 % quantiles of exp(residual), so that
-    value x low/smearing .. bounds a deal in nine cases of ten. Without ``booster``: one log-mean
-    for all.
+    Members say logs of values: trees grown on logs, trees grown for the gamma deviance, a ridge
+    regression on logs. A scale holds the member's share, the unit of the values and the smearing
+    factor, which makes the out-of-fold predictions of won deals add up to what they were worth
+    (Duan 1983, JASA 78, 605-610). ``ratios`` are the quantiles, at :data:`LEVELS`, of value over
+    E[value | convert], out of fold.
     """
 
-    booster: lgb.Booster | None
-    center: float
-    smearing: float
-    low: float
-    high: float
+    trees: Mapping[str, lgb.Booster]
+    linear: Linear | None
+    scale: Mapping[str, float]
+    ratios: tuple[float, float, float]
 
-    def median(self, matrix: Floats) -> Floats:
-        """exp of the predicted log value (n,)."""
-        if self.booster is None:
-            return np.full(len(matrix), np.exp(self.center))
-        return np.exp(self.booster.predict(matrix, numthreads=threads(matrix)))
+    def mean(self, matrix: Floats) -> Floats:
+        """E[value | convert] of encoded rows (n, features): (n,)."""
+        said = {
+            name: np.asarray(tree.predict(matrix, raw_score=True, num_threads=threads(matrix)))
+            for name, tree in self.trees.items()
+        }
+        return self.blend(said, matrix)
+
+    def blend(self, said: Mapping[str, Floats], matrix: Floats) -> Floats:
+        """The same, where it is known what each of the trees says (n,)."""
+        total = np.zeros(len(matrix))
+        for name in self.trees:
+            total += self.scale[name] * np.exp(said[name])
+        if self.linear is not None:
+            [scale] = self.scale.keys() - self.trees.keys()
+            total += self.scale[scale] * np.exp(self.linear(matrix))
+        return total
 
 
 def fit_value(data: Training, encoder: Encoder, recipe: Recipe, grower: Grower) -> ValueHead | None:
-    """Grown on the rows of won deals of known, positive value; None when there are none."""
+    """Fitted to the rows of won deals of known, positive value; None when there are none.
+
+    Members are fitted to values that no single deal dominates (:func:`tamed`), predicted out of
+    fold, and the set of members whose mean has the least gamma deviance there is the head.
+    """
     won = data.converted & (np.nan_to_num(data.value) > 0)
     if not won.any():
         return None
-    logs, lead = np.log(data.value[won]), np.unique(data.lead_number[won], return_inverse=True)[1]
-    weight, groups = lead_weights(lead), folds_by_lead(lead)
-    crossed = groups >= 0
-    center = float(np.average(logs, weights=weight))
-    predicted, booster = np.full(int(crossed.sum()), center), None
-    if lead.max() + 1 >= LEAST_DEALS:
-        deals = Recipe(recipe.leaves, recipe.rounds, 0.02, {**recipe.extra, "lambda_l2": 2.0})
-        parameters = deals.parameters("regression", len(logs))
-        rows = Encoded(data.where(won), encoder)
-        trees = grower(rows, logs, weight, parameters)
-        found, rounds = out_of_fold(trees, rows, logs, groups, recipe.rounds, binary=False)
-        if _squared(found - logs[crossed]) < _squared(predicted - logs[crossed]):
-            predicted, booster = found, trees.grow(np.ones(len(logs), dtype=bool), rounds)
-    low, high, smearing = _spread(logs[crossed] - predicted, weight[crossed])
-    return ValueHead(booster, center, smearing, low, high)
+    lead = np.unique(data.lead_number[won], return_inverse=True)[1]
+    unit = float(np.median(data.value[won]))
+    value = data.value[won] / unit
+    rows, groups = Encoded(data.where(won), encoder), folds_by_lead(lead)
+    deals = _Deals(rows, tamed(value, lead), lead_weights(lead), groups, lead)
+    members = _members(deals, recipe, grower)
+    part = deals.crossed
+    actual, weight = deals.value[part], deals.weight[part]
+    total = float((weight * actual).sum())
+    factor = {name: total / (weight * np.exp(one.said)).sum() for name, one in members.items()}
+    said = {name: factor[name] * np.exp(one.said) for name, one in members.items()}
+    chosen = min(_choices(members), key=lambda names: _deviance(_mean(said, names), actual, weight))
+    made = {name: members[name].finished() for name in chosen}
+    ratio = value[part] / _mean(said, chosen)
+    return ValueHead(
+        {name: one for name, one in made.items() if isinstance(one, lgb.Booster)},
+        next((one for one in made.values() if isinstance(one, Linear)), None),
+        {name: unit * float(factor[name]) / len(chosen) for name in chosen},
+        _quantiles(ratio, weight, weight.sum() / len(np.unique(lead[part]))),
+    )
 
 
-def _squared(residual: Floats) -> float:
-    return float(np.square(residual).mean())
+def tamed(value: Floats, lead: Ints) -> Floats:
+    """Values of rows (n,), cut so that no deal counts for more than its share of the total.
+
+    ``lead`` numbers the deal of each row from 0. The share is :data:`MOST_SHARE`, or that of
+    :data:`LEAST_CAPPED` average deals where there are few: one giant deal moves the mean by so
+    much at most.
+    """
+    each = np.sort(value[np.unique(lead, return_index=True)[1]])[::-1]
+    share = max(MOST_SHARE, LEAST_CAPPED / len(each))
+    cut = np.arange(len(each))  # so many of the greatest deals are cut to the limit
+    rest = each[::-1].cumsum()[::-1]
+    cut, rest = cut[share * cut < 1], rest[share * cut < 1]
+    limits = share * rest / (1 - share * cut)
+    fits = each[: len(cut)] <= limits
+    return np.minimum(value, limits[int(np.argmax(fits))]) if fits.any() else value
 
 
-def _spread(residual: Floats, weight: Floats) -> tuple[float, float, float]:
-    """The 5 % and 95 % quantiles and the mean of exp(residual), weighted."""
-    order = np.argsort(residual)
-    share = np.cumsum(weight[order]) / weight.sum()
-    low, high = np.exp(residual[order][np.searchsorted(share, [0.05, 0.95])])
-    return float(low), float(high), float(np.average(np.exp(residual), weights=weight))
+@dataclass(frozen=True, eq=False)
+class _Deals:
+    """Rows of won deals, tamed values in units of the median, weights, folds and leads (n,)."""
+
+    rows: Encoded
+    value: Floats
+    weight: Floats
+    groups: Ints
+    lead: Ints
+
+    @property
+    def crossed(self) -> npt.NDArray[np.bool_]:
+        """Which rows are predicted out of fold."""
+        return self.groups >= 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Member:
+    """What a member says of each crossed row without its fold (n,), and itself, once finished."""
+
+    said: Floats
+    finished: Callable[[], lgb.Booster | Linear]
+
+
+def _members(deals: _Deals, recipe: Recipe, grower: Grower) -> dict[str, _Member]:
+    """The contenders that so many won leads can carry, the one that says the same of all first."""
+    columns, leads = len(deals.rows.encoder.names), int(deals.lead.max()) + 1
+    level = Linear.constant(float(np.log(np.average(deals.value, weights=deals.weight))), columns)
+    members = {"constant": _Member(np.full(int(deals.crossed.sum()), level.intercept),
+                                   lambda: level)}  # fmt: skip
+    if leads >= LEAST_DEALS:
+        logs = np.log(deals.value)
+        ridge = fit_linear(deals.rows, logs, deals.weight, deals.groups, deals.lead)
+        members["ridge"] = _Member(ridge.said, lambda: ridge.linear)
+    if leads >= LEAST_FOR_TREES:
+        members |= {name: _grown(name, deals, recipe, grower) for name in TREES}
+    return members
+
+
+def _grown(name: str, deals: _Deals, recipe: Recipe, grower: Grower) -> _Member:
+    target = deals.value if name == "gamma" else np.log(deals.value)
+    own = Recipe(recipe.leaves, recipe.rounds, 0.02, {**recipe.extra, **_OWN})
+    parameters = own.parameters(TREES[name], len(target))
+    trees = grower(deals.rows, target, deals.weight, parameters)
+    most = max(recipe.rounds // 2, 1)
+    loss = _gamma_loss if name == "gamma" else _squared
+    said, rounds = out_of_fold(trees, deals.rows, target, deals.groups, most, loss)
+    return _Member(said, lambda: trees.grow(np.ones(len(target), dtype=bool), rounds))
+
+
+def _squared(raw: Floats, target: Floats) -> float:
+    return float(np.square(raw - target).mean())
+
+
+def _gamma_loss(raw: Floats, target: Floats) -> float:
+    return float((target * np.exp(-raw) + raw).mean())
+
+
+def _choices(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Every set of members, the one that says the same of all alone."""
+    others = [name for name in names if name != "constant"]
+    sizes = range(1, len(others) + 1)
+    return [("constant",), *chain.from_iterable(combinations(others, size) for size in sizes)]
+
+
+def _mean(said: Mapping[str, Floats], names: Sequence[str]) -> Floats:
+    return np.asarray(np.mean([said[name] for name in names], axis=0))
+
+
+def _deviance(said: Floats, actual: Floats, weight: Floats) -> float:
+    """The gamma deviance: right for the mean of values whose spread grows with it."""
+    return float(np.average(actual / said - np.log(actual / said), weights=weight))
+
+
+def _quantiles(ratio: Floats, weight: Floats, lead: float) -> tuple[float, float, float]:
+    """Weighted quantiles at :data:`LEVELS`, the outer ones as if one more lead lay beyond.
+
+    ``lead`` is the weight of an average lead: the correction of split conformal prediction (Lei et
+    al. 2018, JASA 113, 1094-1111).
+    """
+    order = np.argsort(ratio)
+    ratio, upto = ratio[order], np.cumsum(weight[order])
+    total = upto[-1]
+    places = [LEVELS[0] * (total + lead) - lead, LEVELS[1] * total, LEVELS[2] * (total + lead)]
+    found = ratio[np.minimum(np.searchsorted(upto, places), len(ratio) - 1)]
+    return float(found[0]), float(found[1]), float(found[2])

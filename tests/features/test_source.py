@@ -89,6 +89,75 @@ def test_a_declared_source_becomes_a_history(tmp_path: Path) -> None:
     assert outcomes["deal_value"].fillna(-1).tolist() == [-1.0, 10.0]
 
 
+DEALS = """
+name = "deals"
+[leads]
+path = "leads.csv"
+lead_id = "id"
+created_at = "made"
+[outcomes]
+path = "outcomes.csv"
+lead_id = "id"
+outcome = "end"
+occurred_at = "at"
+deal_value = "worth"
+{more}
+[population]
+horizon = "30d"
+"""
+SOLD = (
+    "id,end,at,worth,{currency}\n"
+    "1,won,2024-06-01,100,EUR\n"
+    "2,won,2024-06-02,200.5,EUR\n"
+    "3,won,2024-06-03,300,USD\n"
+    "4,lost,2024-06-03,,JPY\n"
+    "5,won,2024-06-03,,GBP\n"
+)
+
+
+def _deals(directory: Path, more: str = "", sold: str = SOLD, currency: str = "currency") -> Source:
+    leads = "id,made\n" + "".join(f"{number},2024-05-01\n" for number in range(1, 6))
+    text = DEALS.replace("{more}", more)
+    outcomes = sold.replace("{currency}", currency)
+    return declare(directory, text, **{"leads.csv": leads, "outcomes.csv": outcomes})
+
+
+@pytest.mark.parametrize(("more", "name"), [("", "currency"), ('currency = "money"', "money")])
+def test_deal_values_in_two_currencies_are_refused_by_row(
+    tmp_path: Path, more: str, name: str
+) -> None:
+    with pytest.raises(ContractError) as caught:
+        _deals(tmp_path, more, currency=name).load()
+    [one] = caught.value.breaches
+    assert (one.code, one.table, one.row, one.value) == ("currencies", "outcomes", 3, "USD")
+    assert "rates = {" in one.remedy
+
+
+def test_declared_rates_convert_deal_values(tmp_path: Path) -> None:
+    source = _deals(tmp_path, "rates = { EUR = 1.0, USD = 0.5 }")
+    values = source.load().outcomes.set_index("lead_id")["deal_value"]
+    assert values.dropna().to_dict() == {"1": 100.0, "2": 200.5, "3": 150.0}
+
+
+def test_a_deal_in_a_currency_without_a_rate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContractError) as caught:
+        _deals(tmp_path, "rates = { EUR = 1.0 }").load()
+    [one] = caught.value.breaches
+    assert (one.code, one.row, one.value) == ("no-rate", 3, "USD")
+
+
+def test_rates_need_a_currency_column_and_are_above_zero(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="missing-column"):
+        _deals(tmp_path, "rates = { EUR = 1.0 }", currency="tax").load()
+    with pytest.raises(SourceError, match="one USD is worth 0"):
+        _deals(tmp_path, "rates = { EUR = 1.0, USD = 0 }")
+
+
+def test_one_currency_needs_no_rates(tmp_path: Path) -> None:
+    values = _deals(tmp_path, sold=SOLD.replace("USD", "EUR")).load().outcomes["deal_value"]
+    assert values.dropna().tolist() == [100.0, 200.5, 300.0]
+
+
 def test_a_loss_has_no_deal_value(tmp_path: Path) -> None:
     earlier = EVENTS.replace("2024-06-05", "2024-06-01")
     outcomes = declare(tmp_path, events_csv=earlier).load().outcomes

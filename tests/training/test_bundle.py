@@ -33,7 +33,15 @@ def test_a_bundle_comes_back_as_the_same_model(result: Result, written: Path) ->
     matrix = result.model.encoder.matrix(result.data.columns.head(500))
     before, after = result.model.predict(matrix), loaded.model.predict(matrix)
     assert np.array_equal(before.probability, after.probability)
-    assert np.array_equal(before.value, after.value)  # type: ignore[arg-type]
+    for column in (
+        "value",
+        "value_low",
+        "value_median",
+        "value_high",
+        "expected_low",
+        "expected_high",
+    ):
+        assert np.array_equal(getattr(before, column), getattr(after, column)), column
     assert loaded.model.features == result.model.features
     assert loaded.version == bundle.load(written).version
     bundle.check(written)
@@ -63,7 +71,7 @@ def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("name", ["conversion.txt", "value.txt", "bundle.json", "SHA256SUMS"])
+@pytest.mark.parametrize("name", ["conversion.txt", "value-log.txt", "bundle.json", "SHA256SUMS"])
 @pytest.mark.parametrize("damage", [_truncate, _cut_last_line, _flip_a_bit, _empty, Path.unlink])
 def test_damage_is_refused_before_lightgbm(
     copied: Path, name: str, damage: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
@@ -84,7 +92,7 @@ def _forbid_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_swapped_heads_are_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = copied / "conversion.txt", copied / "value.txt"
+    first, second = copied / "conversion.txt", copied / "value-log.txt"
     one, other = first.read_bytes(), second.read_bytes()
     first.write_bytes(other)
     second.write_bytes(one)
@@ -94,7 +102,7 @@ def test_swapped_heads_are_refused(copied: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_swapped_heads_with_new_sums_are_refused(copied: Path) -> None:
-    first, second = copied / "conversion.txt", copied / "value.txt"
+    first, second = copied / "conversion.txt", copied / "value-log.txt"
     one, other = first.read_bytes(), second.read_bytes()
     first.write_bytes(other)
     second.write_bytes(one)
@@ -134,7 +142,7 @@ def test_a_copy_is_whole_or_not_at_all(written: Path, copied: Path, tmp_path: Pa
     target = tmp_path / "champion"
     bundle.copy(written, target)
     version = bundle.load(target).version
-    _truncate(copied / "value.txt")
+    _truncate(copied / "value-log.txt")
     with pytest.raises(BundleError):
         bundle.copy(copied, target)
     assert bundle.load(target).version == version
@@ -143,6 +151,47 @@ def test_a_copy_is_whole_or_not_at_all(written: Path, copied: Path, tmp_path: Pa
 def test_a_full_directory_is_not_overwritten(result: Result, written: Path) -> None:
     with pytest.raises(BundleError, match="not empty"):
         result.write_bundle(written)
+
+
+def test_an_older_form_is_refused_by_its_number(copied: Path) -> None:
+    about = json.loads((copied / "bundle.json").read_text(encoding="utf-8"))
+    (copied / "bundle.json").write_text(
+        json.dumps({**about, "format": 1, "value": {"center": 0.0}}), encoding="utf-8"
+    )
+    _sign(copied)
+    for read in (bundle.verify, bundle.load, bundle.check):
+        with pytest.raises(BundleError, match="form 1, and this version reads form 2: write it"):
+            read(copied)
+
+
+@pytest.mark.parametrize(
+    ("part", "damage"),
+    [
+        ("value", {"scale": {}}),
+        ("value", {"ratios": [0.5, 1.0]}),
+        ("spread", {"chance": [0.1]}),
+        ("spread", {"at": []}),
+    ],
+)
+def test_a_value_head_whose_parts_do_not_fit_is_refused_before_lightgbm(
+    copied: Path, part: str, damage: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = json.loads((copied / "bundle.json").read_text(encoding="utf-8"))
+    about[part].update(damage)
+    (copied / "bundle.json").write_text(json.dumps(about), encoding="utf-8")
+    _sign(copied)
+    _forbid_lightgbm(monkeypatch)
+    with pytest.raises(BundleError, match="copied"):
+        bundle.load(copied)
+
+
+def test_a_spread_that_is_not_the_one_written_is_caught_by_the_golden_rows(copied: Path) -> None:
+    about = json.loads((copied / "bundle.json").read_text(encoding="utf-8"))
+    about["spread"]["value"] *= 1.1
+    (copied / "bundle.json").write_text(json.dumps(about), encoding="utf-8")
+    _sign(copied)
+    with pytest.raises(BundleError, match="golden rows"):
+        bundle.load(copied)
 
 
 def _sign(directory: Path) -> None:

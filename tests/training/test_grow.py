@@ -139,5 +139,5 @@ def _loss(model: LeadModel, data: TrainingSet) -> float:
 def _deals(model: LeadModel) -> tuple[Any, ...]:
     head = model.value_head
     assert head is not None
-    trees = None if head.booster is None else head.booster.model_to_string()
-    return head.center, head.smearing, head.low, head.high, trees
+    trees = {name: one.model_to_string() for name, one in head.trees.items()}
+    return head.scale, head.ratios, head.linear, trees

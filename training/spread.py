@@ -1,0 +1,103 @@
+"""How far the true expected value may be from the one that is said.
+
+On real data the truth is never seen, only outcomes. So a ridge regression asks how much of the
+log-odds, and of the log of the deal value, could still be hidden in the features: the penalty that
+folds by lead choose says how strong effects are, the posterior how well so many outcomes tell them.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logit
+
+from training.dataset import Training
+from training.encode import Encoder
+from training.grow import Encoded
+from training.linear import Ridge, fit_linear
+from training.recipe import folds_by_lead, lead_weights
+from training.value import tamed
+
+Floats = npt.NDArray[np.float64]
+
+LEVEL = 0.90
+_REACH = NormalDist().inv_cdf((1 + LEVEL) / 2)
+_BINS, _BIN_ROWS = 8, 50
+_EDGE, _LEAST_CHANCE = 1e-9, 1e-4
+_FEW_DEALS, _UNKNOWN = 10, 1.0
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Standard deviations of the truth about what is said.
+
+    ``chance`` are those of the log-odds, at the log-odds ``at``, linear between; ``value`` is that
+    of the log of the mean deal value. Errors of the two are taken to be independent and normal.
+    """
+
+    at: tuple[float, ...]
+    chance: tuple[float, ...]
+    value: float
+
+    @property
+    def readable(self) -> bool:
+        """Whether every standard deviation has its place, in ascending order."""
+        return 0 < len(self.at) == len(self.chance) and list(self.at) == sorted(self.at)
+
+    def ends(self, probability: Floats, expected: Floats) -> tuple[Floats, Floats]:
+        """The 90 % interval of the true expected value (n,).
+
+        It bounds the mean of what such leads bring, not what one lead brings: that is nothing, or
+        a deal. The chance stays below 1.
+        """
+        odds = np.log(np.maximum(probability, _EDGE)) - np.log(np.maximum(1 - probability, _EDGE))
+        reach = _REACH * np.interp(odds, self.at, self.chance)
+        below = np.logaddexp(0, reach - odds) - np.logaddexp(0, -odds)
+        above = np.logaddexp(0, -odds) - np.logaddexp(0, -reach - odds)
+        worth = _REACH * self.value
+        return (
+            expected * np.exp(-np.sqrt(below**2 + worth**2)),
+            expected * np.exp(np.sqrt(above**2 + worth**2)),
+        )
+
+
+def fit_spread(data: Training, encoder: Encoder, honest: Floats) -> Spread:
+    """Read off rows, the won among them, and the chances that folds by lead gave them (n,).
+
+    The ridge of the log-odds takes one Newton step from there. Rows of a lead count as what they
+    are worth together.
+    """
+    rows, lead = Encoded(data, encoder), data.lead_number
+    chance = np.clip(honest, _LEAST_CHANCE, 1 - _LEAST_CHANCE)
+    told, odds = chance * (1 - chance), logit(chance)
+    target = odds + (data.converted - chance) / told
+    ridge = fit_linear(rows, target, lead_weights(lead) * told, folds_by_lead(lead), lead)
+    doubt = _doubt(ridge, rows)
+    bins = int(np.clip(len(odds) // _BIN_ROWS, 1, _BINS))
+    parts = np.array_split(np.argsort(odds, kind="stable"), bins)
+    return Spread(
+        tuple(float(np.median(odds[part])) for part in parts),
+        tuple(_root_mean_square(doubt[part]) for part in parts),
+        _of_values(data, rows),
+    )
+
+
+def _of_values(data: Training, rows: Encoded) -> float:
+    """The doubt of the log of the mean deal value, over all rows, won or not."""
+    won = data.converted & (np.nan_to_num(data.value) > 0)
+    lead = np.unique(data.lead_number[won], return_inverse=True)[1]
+    if not won.any() or lead.max() + 1 < _FEW_DEALS:
+        return _UNKNOWN
+    logs, weight = np.log(tamed(data.value[won], lead)), lead_weights(lead)
+    ridge = fit_linear(rows.where(won), logs, weight, folds_by_lead(lead), lead)
+    return _root_mean_square(_doubt(ridge, rows))
+
+
+def _doubt(ridge: Ridge, rows: Encoded) -> Floats:
+    return np.concatenate([ridge.doubt(matrix) for _, matrix in rows.blocks()])
+
+
+def _root_mean_square(numbers: Floats) -> float:
+    return float(np.sqrt(np.mean(np.square(numbers))))
