@@ -13,11 +13,20 @@ from features.language import FeatureSet
 from training.calibrate import Calibration, choose
 from training.dataset import Training, blocks
 from training.encode import Encoder
-from training.grow import Encoded, Grower, here, out_of_fold
-from training.recipe import Recipe, folds_by_lead, lead_weights, threads
+from training.ensemble import blend
+from training.grow import Encoded, Grower, Trees, here, loss_of, out_of_fold
+from training.recipe import (
+    SHARES,
+    SINGLE_SPLITS,
+    Recipe,
+    folds_by_lead,
+    lead_weights,
+    threads,
+)
 from training.value import ValueHead, fit_value
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Progress = Callable[[str], None]
 
 
@@ -92,9 +101,10 @@ def train(
     """Grow both heads on a training set, in memory or on disk; ``grower`` says where.
 
     ``delay`` is how long after its as-of a row's outcome is known, in microseconds. Rows
-    of a lead weigh less the more there are (see :func:`lead_weights`). The number of rounds and the
-    calibration come from folds by lead; the head is then grown on all rows. Raises ``ValueError``
-    when the rows hold one class only.
+    of a lead weigh less the more there are (see :func:`lead_weights`). The conversion head blends
+    trees of several leaves with single splits. The numbers of rounds, the blend and the calibration
+    come from folds by lead; the head is then grown on all rows. Raises ``ValueError`` when the rows
+    hold one class only.
     """
     recipe, say = recipe or Recipe(), progress or (lambda _: None)
     converted = data.converted
@@ -104,13 +114,29 @@ def train(
     rows, target, lead = Encoded(data, encoder), converted.astype(np.float64), data.lead_number
     groups = folds_by_lead(lead)
     trees = grower(rows, target, lead_weights(lead), recipe.parameters("binary", len(data)))
-    say("conversion head: folds by lead")
-    raw, rounds = out_of_fold(trees, rows, target, groups, recipe.rounds, binary=True)
-    say(f"conversion head: all rows, {rounds} rounds")
-    booster = trees.grow(np.ones(len(data), dtype=bool), rounds)
+    booster, raw = _grown(trees, rows, target, groups, recipe, say)
     crossed = groups >= 0
     calibration = choose(raw, converted[crossed], data.as_of[crossed], lead[crossed], delay)
     del trees  # the binned rows, before those of the value head
     say("value head")
     value_head = fit_value(data, encoder, recipe, grower)
     return LeadModel(data.features, encoder, booster, calibration, value_head)
+
+
+def _grown(
+    trees: Trees, rows: Encoded, target: Floats, groups: Ints, recipe: Recipe, say: Progress
+) -> tuple[lgb.Booster, Floats]:
+    """The conversion head's booster, and its out-of-fold log-odds of the rows that took part."""
+    say("conversion head: folds by lead")
+    several, rounds = out_of_fold(trees, rows, target, groups, recipe.rounds, True)
+    say("conversion head: folds by lead, single splits")
+    single, few = out_of_fold(
+        trees, rows, target, groups, recipe.single_rounds, True, SINGLE_SPLITS
+    )
+    known = target[groups >= 0]
+    mixed = {share: (1 - share) * several + share * single for share in SHARES}
+    share = min(SHARES, key=lambda one: loss_of(mixed[one], known, True))
+    say(f"conversion head: all rows, {rounds} rounds and {few} of single splits")
+    every = np.ones(len(rows), dtype=bool)
+    members = [trees.grow(every, rounds), trees.grow(every, few, own=SINGLE_SPLITS)]
+    return blend(members, [1 - share, share]), mixed[share]
