@@ -15,7 +15,7 @@ import numpy as np
 from dask.delayed import delayed
 from distributed import Client, Future
 
-from training.grow import Bools, Encoded, Floats, Grower, Trees
+from training.grow import NONE, Bools, Encoded, Floats, Grower, Own, Trees
 
 _SKLEARN_NAMES = {
     "feature_fraction": "colsample_bytree",
@@ -67,7 +67,7 @@ class _OnDask:
         self._client, self._target, self._weight = client, target, weight
         self._categorical = rows.encoder.categorical
         self._features = len(rows.encoder.names)
-        self._parameters = {_SKLEARN_NAMES.get(name, name): v for name, v in parameters.items()}
+        self._parameters = _named(parameters)
         self._workers = sorted(client.nthreads())
         if not self._workers:
             raise ValueError("the Dask cluster has no workers: start some, then train again")
@@ -83,10 +83,10 @@ class _OnDask:
             if (error := share.exception()) is not None:
                 raise ValueError(f"worker {worker} could not read its rows: {error}") from error
 
-    def grow(self, chosen: Bools, rounds: int, threads: int = 0, draw: int = 0) -> lgb.Booster:
+    def grow(self, chosen: Bools, rounds: int, threads: int = 0, own: Own = NONE) -> lgb.Booster:
         """A booster of the rows chosen by a mask (n,), on every worker's own threads."""
         del threads
-        parameters = {**self._parameters, "random_state": self._parameters["random_state"] + draw}
+        parameters = {**self._parameters, **_named(own)}
         model = lgb.DaskLGBMRegressor(  # of any objective: it differs by what predict returns
             client=self._client, n_estimators=rounds, **parameters
         )
@@ -132,6 +132,10 @@ class _OnDask:
         return self._client.submit(
             function, *sent, workers=[worker], allow_other_workers=False, pure=False
         )
+
+
+def _named(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {_SKLEARN_NAMES.get(name, name): value for name, value in parameters.items()}
 
 
 def _matrix(share: Encoded) -> Floats:

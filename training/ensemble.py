@@ -1,4 +1,4 @@
-"""Several boosters as one: its raw score is their mean, and its trees are all of theirs.
+"""Several boosters as one: its raw score is their weighted sum, and its trees are all of theirs.
 
 Trees of one kind, so that bundles, serving and exact contributions stay as they are.
 """
@@ -16,32 +16,33 @@ _SIZES = re.compile(r"^tree_sizes=.*$", re.MULTILINE)
 _END = "end of trees\n"
 
 
-def mean(members: Sequence[lgb.Booster]) -> lgb.Booster:
-    """The booster whose raw score is the mean of the members', which saw the same columns.
+def blend(members: Sequence[lgb.Booster], weights: Sequence[float]) -> lgb.Booster:
+    """The booster whose raw score is the weighted sum of the members', which saw the same columns.
 
     LightGBM has no public call for it; its text lists the trees one after another, and the sizes
     of their texts in the head. What is said of columns and parameters is the first member's.
-    Raises ``ValueError`` for no members, or members of other columns.
+    Members of weight 0 are left out. Raises ``ValueError`` for no members, or members of other
+    columns.
     """
     if not members or len({tuple(one.feature_name()) for one in members}) > 1:
         raise ValueError("an ensemble is of one booster or more, all of the same columns")
-    if len(members) == 1:
-        return members[0]
     head, tail, trees = "", "", list[str]()
-    for member in members:
+    for member, weight in zip(members, weights, strict=True):
+        if weight == 0:
+            continue
         before, _, rest = member.model_to_string(importance_type="gain").partition("Tree=")
         body, _, after = ("Tree=" + rest).partition(_END)
         head, tail = head or before, tail or after
-        trees += [_scaled(tree, len(members)) for tree in _TREE.split(body)[1:]]
+        trees += [_scaled(tree, weight) for tree in _TREE.split(body)[1:]]
     texts = [f"Tree={number}\n{tree}" for number, tree in enumerate(trees)]
     sizes = " ".join(str(len(text.encode())) for text in texts)
     head = _SIZES.sub(f"tree_sizes={sizes}", head)
     return lgb.Booster(model_str="".join([head, *texts, _END, tail]))
 
 
-def _scaled(tree: str, members: int) -> str:
-    def divide(found: re.Match[str]) -> str:
-        values = " ".join(repr(float(value) / members) for value in found[2].split())
+def _scaled(tree: str, weight: float) -> str:
+    def scale(found: re.Match[str]) -> str:
+        values = " ".join(repr(float(value) * weight) for value in found[2].split())
         return f"{found[1]}={values}"
 
-    return _VALUES.sub(divide, tree)
+    return _VALUES.sub(scale, tree)

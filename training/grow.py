@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import lightgbm as lgb
@@ -18,6 +19,9 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 Loss = Callable[[Floats, Floats], float]
+Own = Mapping[str, Any]
+
+NONE: Own = MappingProxyType({})
 
 
 class Encoded(lgb.Sequence):
@@ -62,10 +66,10 @@ class Trees(Protocol):
     @property
     def at_once(self) -> int: ...  # noqa: D102
 
-    def grow(self, chosen: Bools, rounds: int, threads: int = 0, draw: int = 0) -> lgb.Booster:
+    def grow(self, chosen: Bools, rounds: int, threads: int = 0, own: Own = NONE) -> lgb.Booster:
         """A booster of the rows chosen by a mask (n,); ``threads`` 0: all there are.
 
-        Boosters of another ``draw`` see other columns and rows in their trees.
+        ``own`` are parameters of this booster alone; they must not change how rows are binned.
         """
 
 
@@ -93,10 +97,9 @@ class _Here:
             params=self._parameters,
         ).construct()
 
-    def grow(self, chosen: Bools, rounds: int, threads: int = 0, draw: int = 0) -> lgb.Booster:
+    def grow(self, chosen: Bools, rounds: int, threads: int = 0, own: Own = NONE) -> lgb.Booster:
         data = self._data if chosen.all() else self._data.subset(np.flatnonzero(chosen).tolist())
-        seed = self._parameters.get("seed", 0) + draw
-        return lgb.train({**self._parameters, "seed": seed, "num_threads": threads}, data, rounds)
+        return lgb.train({**self._parameters, **own, "num_threads": threads}, data, rounds)
 
 
 def here(rows: Encoded, target: Floats, weight: Floats, parameters: Mapping[str, Any], /) -> Trees:
@@ -105,7 +108,13 @@ def here(rows: Encoded, target: Floats, weight: Floats, parameters: Mapping[str,
 
 
 def out_of_fold(
-    trees: Trees, rows: Encoded, target: Floats, groups: Ints, rounds: int, loss: Loss
+    trees: Trees,
+    rows: Encoded,
+    target: Floats,
+    groups: Ints,
+    rounds: int,
+    loss: Loss,
+    own: Own = NONE,
 ) -> tuple[Floats, int]:
     """Raw predictions by the models that did not see the row's lead, and the best rounds.
 
@@ -120,7 +129,7 @@ def out_of_fold(
 
     def fold(number: int) -> None:
         chosen = (groups >= 0) & (groups != number)
-        booster = trees.grow(chosen, rounds, threads=1 if trees.at_once > 1 else 0)
+        booster = trees.grow(chosen, rounds, 1 if trees.at_once > 1 else 0, own)
         raw[:, group == number] = staged(booster, rows.where(groups == number), stops)
 
     with ThreadPoolExecutor(trees.at_once) as pool:

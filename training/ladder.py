@@ -18,10 +18,11 @@ import numpy.typing as npt
 from scipy.special import logit
 from scipy.stats import rankdata
 
+from training.conversion import cross
 from training.encode import Encoder
 from training.evaluate import LEVEL
-from training.grow import Encoded, Grower, logistic_loss, out_of_fold
-from training.recipe import Recipe, lead_weights
+from training.grow import Encoded, Grower
+from training.recipe import SINGLE_SPLITS, Recipe, lead_weights
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -34,7 +35,7 @@ simulated funnels, with 300 the scorecard was."""
 
 _DIRECTION_ROWS = 50_000
 _SURE = NormalDist().inv_cdf((1 + LEVEL) / 2)
-_SCORECARD = Recipe(leaves=2, rounds=96, leaf_share=0.03, extra={"learning_rate": 0.1})
+_SCORECARD = Recipe(2, 96, 0.03, SINGLE_SPLITS, blended=False)
 
 
 class Rung(msgspec.Struct, frozen=True):
@@ -71,8 +72,7 @@ def climb(
     candidates: list[tuple[RungName, Recipe]] = [("scorecard", monotone), ("LightGBM", recipe)]
     for name, candidate in candidates:
         trees = grower(rows, target, weight, candidate.parameters("binary", len(rows)))
-        raw, _ = out_of_fold(trees, rows, target, groups, candidate.rounds, logistic_loss)
-        losses = _losses(raw, target[part])
+        losses = _losses(cross(trees, rows, target, groups, candidate).raw, target[part])
         gain, error = _gain(best - losses, weight[part], lead[part])
         rungs.append(Rung(name, _mean(losses, weight[part]), gain, error, gain > _SURE * error))
         if rungs[-1].climbed:
@@ -80,7 +80,7 @@ def climb(
     return kept, tuple(rungs)
 
 
-_BASE_RATE = Recipe(leaves=2, rounds=1, extra={"min_data_in_leaf": 2**30})
+_BASE_RATE = Recipe(rounds=1, extra={"min_data_in_leaf": 2**30}, blended=False)
 
 
 def reached(rungs: tuple[Rung, ...]) -> RungName:

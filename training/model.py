@@ -11,15 +11,17 @@ import numpy.typing as npt
 
 from features.language import FeatureSet
 from training.calibrate import Calibration, choose
+from training.conversion import cross, grow
 from training.dataset import Training, blocks
 from training.encode import Encoder
-from training.grow import Encoded, Grower, here, logistic_loss, out_of_fold
+from training.grow import Encoded, Grower, here
 from training.ladder import Rung, climb
 from training.recipe import Recipe, folds_by_lead, lead_weights, threads
 from training.spread import Spread, fit_spread
 from training.value import ValueHead, fit_value
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Progress = Callable[[str], None]
 
 
@@ -106,10 +108,11 @@ def train(
     """Grow both heads on a training set, in memory or on disk; ``grower`` says where.
 
     ``delay`` is how long after its as-of a row's outcome is known, in microseconds. Rows
-    of a lead weigh less the more there are (see :func:`lead_weights`). The number of rounds and the
-    calibration come from folds by lead; with few conversions so does the kind of model
-    (:mod:`training.ladder`). The head is then grown on all rows. Raises ``ValueError``
-    when the rows hold one class only.
+    of a lead weigh less the more there are (see :func:`lead_weights`). The conversion head blends
+    trees of several leaves with single splits; with few conversions it may be less than that
+    (:mod:`training.ladder`). The numbers of rounds, the blend and the calibration come from folds
+    by lead; the head is then grown on all rows. Raises ``ValueError`` when the rows hold one class
+    only.
     """
     recipe, say = recipe or Recipe(), progress or (lambda _: None)
     converted = data.converted
@@ -121,9 +124,9 @@ def train(
     head, rungs = climb(rows, target, lead, groups, recipe, grower)
     trees = grower(rows, target, lead_weights(lead), head.parameters("binary", len(data)))
     say("conversion head: folds by lead")
-    raw, rounds = out_of_fold(trees, rows, target, groups, head.rounds, logistic_loss)
-    say(f"conversion head: all rows, {rounds} rounds")
-    booster = trees.grow(np.ones(len(data), dtype=bool), rounds)
+    crossing = cross(trees, rows, target, groups, head)
+    say(f"conversion head: all rows, {crossing.rounds} rounds")
+    booster, raw = grow(trees, len(rows), crossing), crossing.raw
     crossed = groups >= 0
     calibration = choose(raw, converted[crossed], data.as_of[crossed], lead[crossed], delay)
     del trees  # the binned rows, before those of the value head

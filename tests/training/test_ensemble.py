@@ -1,4 +1,4 @@
-"""One booster that answers as the mean of several, with their contributions."""
+"""One booster that answers as the weighted sum of several, with their contributions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.trees import Trees
-from training.ensemble import mean
+from training.ensemble import blend
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,28 +37,37 @@ def grown(seed: int, rounds: int, leaves: int = 8) -> lgb.Booster:
     return lgb.train(parameters, data, rounds)
 
 
+Member = tuple[int, int, int]
+members = st.tuples(st.integers(0, 99), st.integers(1, 12), st.integers(2, 8))
+
+
 @settings(max_examples=15, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 99), st.integers(1, 12), st.integers(2, 8)), min_size=1, max_size=5
-    )
-)
-def test_one_booster_scores_and_explains_as_the_mean_of_several(
-    members: list[tuple[int, int, int]],
+@given(st.lists(st.tuples(members, st.floats(0.01, 1)), min_size=1, max_size=5))
+def test_one_booster_scores_and_explains_as_the_weighted_sum_of_several(
+    parts: list[tuple[Member, float]],
 ) -> None:
-    boosters, asked = [grown(*one) for one in members], rows(1_000)
-    made = mean(boosters)
+    boosters, weights = [grown(*one) for one, _ in parts], [weight for _, weight in parts]
+    check(boosters, weights)
+
+
+def test_one_booster_scores_and_explains_as_the_mean_of_several() -> None:
+    check([grown(seed, 10) for seed in range(4)], [0.25] * 4)
+
+
+def check(boosters: list[lgb.Booster], weights: list[float]) -> None:
+    made, asked = blend(boosters, weights), rows(1_000)
     assert made.num_trees() == sum(one.num_trees() for one in boosters)
-    for what in ({"raw_score": True}, {"pred_contrib": True}):
-        each = [np.asarray(one.predict(asked, **what)) for one in boosters]  # type: ignore[arg-type]
-        found = np.asarray(made.predict(asked, **what))  # type: ignore[arg-type]
-        assert np.allclose(found, np.mean(each, axis=0), rtol=0, atol=1e-12)
+    for what in ("raw_score", "pred_contrib"):
+        each = [np.asarray(one.predict(asked, **{what: True})) for one in boosters]  # type: ignore[arg-type]
+        found = np.asarray(made.predict(asked, **{what: True}))  # type: ignore[arg-type]
+        expected = sum(weight * one for weight, one in zip(weights, each, strict=True))
+        assert np.allclose(found, expected, rtol=0, atol=1e-12)
     again = lgb.Booster(model_str=made.model_to_string())
     assert np.array_equal(again.predict(asked), made.predict(asked))
 
 
 def test_it_can_be_tabulated_for_serving() -> None:
-    made, asked = mean([grown(seed, 10) for seed in range(3)]), rows(1_000)
+    made, asked = blend([grown(0, 10), grown(1, 20, leaves=2)], [0.3, 0.7]), rows(1_000)
     trees = Trees(made, explained=True)
     ways = trees.ways(asked)
     assert np.array_equal(trees.raw(ways), made.predict(asked, raw_score=True))
@@ -66,8 +75,13 @@ def test_it_can_be_tabulated_for_serving() -> None:
     assert np.allclose(trees.contributions(ways), told, rtol=0, atol=1e-12)
 
 
+def test_a_member_without_weight_is_left_out() -> None:
+    first, second = grown(0, 10), grown(1, 20)
+    assert blend([first, second], [1.0, 0.0]).num_trees() == first.num_trees()
+
+
 def test_boosters_of_other_columns_are_refused() -> None:
     other = lgb.train({"verbosity": -1}, lgb.Dataset(rows(0)[:, :2], rows(0)[:, 0] > 0), 2)
-    for members in ([], [grown(0, 2), other]):
+    for several in ([], [grown(0, 2), other]):
         with pytest.raises(ValueError, match="same columns"):
-            mean(members)
+            blend(several, [1.0] * len(several))
