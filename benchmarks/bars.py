@@ -14,6 +14,7 @@ COMMANDS = (
     ["benchmarks.incremental"],
     ["benchmarks.serving", "--quick"],
     ["benchmarks.quality"],
+    ["benchmarks.value"],
     ["benchmarks.spark", "--quick"],
     ["benchmarks.audit"],
 )
