@@ -16,6 +16,7 @@ COMMANDS = (
     ["benchmarks.quality", "--quick"],
     ["benchmarks.calibration"],
     ["benchmarks.few"],
+    ["benchmarks.value"],
     ["benchmarks.spark", "--quick"],
     ["benchmarks.audit"],
 )

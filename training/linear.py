@@ -46,13 +46,14 @@ class Linear(msgspec.Struct, frozen=True, dict=True):
     def __call__(self, matrix: Floats) -> Floats:
         """Answer encoded rows (n, features): (n,), each the same whatever rows are beside it."""
         slope, low, high, missing = self._numbers
-        size = np.clip(_signed_log(matrix), low, high)
-        effect = np.where(np.isnan(matrix), missing, slope * size)
-        place, table = self._tables
+        size = np.minimum(np.maximum(_signed_log(matrix), low), high)
+        effect = np.where(np.isnan(size), missing, slope * size)
+        place, each, table = self._tables
         if len(place):
-            code = np.nan_to_num(matrix[:, place], nan=np.inf)
-            code = np.minimum(code, table.shape[1] - 1).astype(np.int64)
-            effect[:, place] = table[np.arange(len(place)), code]
+            code = matrix[:, place]
+            last = table.shape[1] - 1
+            code = np.where(np.isnan(code), last, np.minimum(code, last - 1))
+            effect[:, place] = table[each, code.astype(np.int64)]
         return self.intercept + effect.cumsum(axis=1)[:, -1]
 
     def fits(self, columns: int) -> bool:
@@ -69,18 +70,21 @@ class Linear(msgspec.Struct, frozen=True, dict=True):
         return slope, low, high, missing
 
     @cached_property
-    def _tables(self) -> tuple[Ints, Floats]:
-        """Effects of texts side by side; codes beyond a column's own count as never seen."""
+    def _tables(self) -> tuple[Ints, Ints, Floats]:
+        """Places of texts, their numbers, and effects side by side, of a missing one last."""
         most = max(map(len, self.texts), default=0)
         rows = [
             (*effects[:-2], *[effects[-2]] * (most - len(effects) + 1), effects[-1])
             for effects in self.texts
         ]
-        return np.array(self.places, dtype=np.int64), np.array(rows).reshape(len(rows), most)
+        table = np.array(rows).reshape(len(rows), most)
+        return np.array(self.places, dtype=np.int64), np.arange(len(rows)), table
 
 
 def _signed_log(matrix: Floats) -> Floats:
-    return np.sign(matrix) * np.log1p(np.abs(matrix))
+    """Rounded to float32: engines differ in the last digit of a sum, and scores must not."""
+    logs = np.copysign(np.log1p(np.abs(matrix)), matrix)
+    return logs.astype(np.float32).astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from training.encode import Encoder
 from training.grow import Encoded
 from training.linear import Ridge, fit_linear
 from training.recipe import folds_by_lead, lead_weights
-from training.value import tamed
+from training.value import calmed
 
 Floats = npt.NDArray[np.float64]
 
@@ -90,8 +90,8 @@ def _of_values(data: Training, rows: Encoded) -> float:
     lead = np.unique(data.lead_number[won], return_inverse=True)[1]
     if not won.any() or lead.max() + 1 < _FEW_DEALS:
         return _UNKNOWN
-    logs, weight = np.log(tamed(data.value[won], lead)), lead_weights(lead)
-    ridge = fit_linear(rows.where(won), logs, weight, folds_by_lead(lead), lead)
+    deals = calmed(rows.where(won), data.value[won], lead)
+    ridge = fit_linear(deals.rows, np.log(deals.value), deals.weight, deals.groups, lead)
     return _root_mean_square(_doubt(ridge, rows))
 
 

@@ -72,7 +72,7 @@ class ValueHead:
 def fit_value(data: Training, encoder: Encoder, recipe: Recipe, grower: Grower) -> ValueHead | None:
     """Fitted to the rows of won deals of known, positive value; None when there are none.
 
-    Members are fitted to values that no single deal dominates (:func:`tamed`), predicted out of
+    Members are fitted to values that no single deal dominates (:func:`calmed`), predicted out of
     fold, and the set of members whose mean has the least gamma deviance there is the head.
     """
     won = data.converted & (np.nan_to_num(data.value) > 0)
@@ -81,8 +81,7 @@ def fit_value(data: Training, encoder: Encoder, recipe: Recipe, grower: Grower) 
     lead = np.unique(data.lead_number[won], return_inverse=True)[1]
     unit = float(np.median(data.value[won]))
     value = data.value[won] / unit
-    rows, groups = Encoded(data.where(won), encoder), folds_by_lead(lead)
-    deals = _Deals(rows, tamed(value, lead), lead_weights(lead), groups, lead)
+    deals = calmed(Encoded(data.where(won), encoder), value, lead)
     members = _members(deals, recipe, grower)
     part = deals.crossed
     actual, weight = deals.value[part], deals.weight[part]
@@ -118,7 +117,7 @@ def tamed(value: Floats, lead: Ints) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class _Deals:
+class Deals:
     """Rows of won deals, tamed values in units of the median, weights, folds and leads (n,)."""
 
     rows: Encoded
@@ -133,6 +132,21 @@ class _Deals:
         return self.groups >= 0
 
 
+def calmed(rows: Encoded, value: Floats, lead: Ints) -> Deals:
+    """Won deals whose surprises are tamed: what a deal is worth beyond what its features say.
+
+    ``value`` is that of each row (n,), ``lead`` the number of its deal. What features say is taken
+    from a first ridge of logs, out of fold; of few deals, it is the same for all.
+    """
+    weight, groups = lead_weights(lead), folds_by_lead(lead)
+    usual = np.zeros(len(value))
+    if lead.max() + 1 >= LEAST_DEALS:
+        pilot = fit_linear(rows, np.log(value), weight, groups, lead)
+        usual = np.concatenate([pilot.linear(matrix) for _, matrix in rows.blocks()])
+        usual[groups >= 0] = pilot.said
+    return Deals(rows, np.exp(usual) * tamed(value / np.exp(usual), lead), weight, groups, lead)
+
+
 @dataclass(frozen=True, eq=False)
 class _Member:
     """What a member says of each crossed row without its fold (n,), and itself, once finished."""
@@ -141,7 +155,7 @@ class _Member:
     finished: Callable[[], lgb.Booster | Linear]
 
 
-def _members(deals: _Deals, recipe: Recipe, grower: Grower) -> dict[str, _Member]:
+def _members(deals: Deals, recipe: Recipe, grower: Grower) -> dict[str, _Member]:
     """The contenders that so many won leads can carry, the one that says the same of all first."""
     columns, leads = len(deals.rows.encoder.names), int(deals.lead.max()) + 1
     level = Linear.constant(float(np.log(np.average(deals.value, weights=deals.weight))), columns)
@@ -156,7 +170,7 @@ def _members(deals: _Deals, recipe: Recipe, grower: Grower) -> dict[str, _Member
     return members
 
 
-def _grown(name: str, deals: _Deals, recipe: Recipe, grower: Grower) -> _Member:
+def _grown(name: str, deals: Deals, recipe: Recipe, grower: Grower) -> _Member:
     target = deals.value if name == "gamma" else np.log(deals.value)
     own = Recipe(recipe.leaves, recipe.rounds, 0.02, {**recipe.extra, **_OWN})
     parameters = own.parameters(TREES[name], len(target))
