@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Results:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             found = rival.say(split)
-            partial = path.with_suffix(".partial.npz")
+            partial = path.with_suffix(f".{uuid4().hex}.npz")
             np.savez(partial, **{k: v for k, v in asdict(found).items() if v is not None})
             partial.rename(path)
         with np.load(path) as file:
