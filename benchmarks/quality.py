@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.bar import Bar
 from benchmarks.judge import Judged, judge
 from benchmarks.protocols import MAKERS, Protocol, available
 from benchmarks.results import Results
@@ -63,6 +65,7 @@ def main() -> int:
     said = arguments()
     console = Console(stderr=True)
     judged: dict[str, Judged] = {}
+    bars: list[Bar] = []
     for name in said.protocols or (QUICK if said.quick else MAKERS):
         if not available(name):
             print(f"{name}: no real data here: set LEADCAST_DATA")
@@ -71,15 +74,26 @@ def main() -> int:
             Results(KEPT).forget(name)
         protocol = MAKERS[name]()
         entered = rivals(protocol, not said.quick, said.search, said.limit)
-        left_out = tuple(said.without)
-        entered = [one for one in entered if one.name == OURS or not one.name.startswith(left_out)]
+        entered = [
+            one
+            for one in entered
+            if one.name == OURS or not one.name.startswith(tuple(said.without))
+        ]
         judged[name] = judge(protocol, ask(protocol, entered, console))
         print(f"\n{judged[name].title}\n\n{judged[name].table()}\n", flush=True)
-        verdicts(judged[name])
-    of_all(judged)
+        bars += tell(verdicts(judged[name]))
+    bars += tell(of_all(judged))
     if said.out is not None:
-        said.out.write_text(page(judged))
+        said.out.write_text(page(judged, bars))
     return 0
+
+
+def tell(bars: Iterable[Bar]) -> list[Bar]:
+    """Print the bars' lines."""
+    told = list(bars)
+    for one in told:
+        one.tell()
+    return told
 
 
 def ask(protocol: Protocol, entered: list[Rival], console: Console) -> dict[str, list[Said]]:
@@ -103,11 +117,17 @@ def ask(protocol: Protocol, entered: list[Rival], console: Console) -> dict[str,
     return answers
 
 
-def page(judged: dict[str, Judged]) -> str:
+def page(judged: Mapping[str, Judged], bars: Sequence[Bar]) -> str:
     """All tables as one Markdown file."""
-    parts = ["# Quality, out of time", "", "Written by `python -m benchmarks.quality --out`."]
+    parts = ["# Quality, out of time", "", "Written by `python -m benchmarks.quality --out FILE`."]
     for one in judged.values():
         parts += ["", f"## {one.title}", "", one.table()]
+    parts += ["", "## Bars", "", "| bar | value | limit | holds |", "|---|---|---|---|"]
+    parts += [
+        f"| {one.name} | {one.value:.4f} | {one.wanted} {one.limit:g} | "
+        f"{'yes' if one.holds else '**no**'} |"
+        for one in bars
+    ]
     return "\n".join(parts) + "\n"
 
 

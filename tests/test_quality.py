@@ -10,13 +10,15 @@ import pytest
 from rich.console import Console
 
 from benchmarks import protocols, quality, tkdd
-from benchmarks.judge import judge, value_measures
+from benchmarks.judge import Judged, judge, value_measures
 from benchmarks.protocols import Protocol, Split
 from benchmarks.results import Results
-from benchmarks.rivals import OURS, Rival, Said, plain_counts
+from benchmarks.rivals import AUTOGLUON, LOGISTIC, OURS, Rival, Said, plain_counts
+from benchmarks.verdicts import verdicts
 from features.language import FeatureSet, attribute, events
 from features.times import SECOND, from_micros, micros
 from training.dataset import TrainingSet
+from training.evaluate import Estimate
 
 
 def rows(won: list[int], seed: int = 0) -> TrainingSet:
@@ -68,7 +70,7 @@ def test_a_stopped_run_goes_on_and_who_does_not_run_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(quality, "KEPT", tmp_path)
-    say, console = Counting(), Console(quiet=False)
+    say, console = Counting(), Console()
 
     def stopped(split: Split) -> Said:
         if split.name == "two":
@@ -102,6 +104,26 @@ def test_the_table_ranks_and_pairs_contenders() -> None:
     assert judged.behind("peer", "log_loss") < -1
     lines = judged.table().splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| leadcast", "| peer"]
+
+
+def test_a_peer_that_is_ahead_fells_the_bar_and_the_table_says_so() -> None:
+    even, far = Estimate(-0.02, -0.04, 0.0, 0.03), Estimate(-0.02, -0.03, -0.01, 0.005)
+    found = {"auc": Estimate(0.8), "log_loss": Estimate(0.4)}
+    behind = {"auc": even, "log_loss": Estimate(0.0, 0.0, 0.0, 0.01)}
+    ahead = {"auc": far, "log_loss": Estimate(-0.1, -0.2, 0.0, 0.05)}
+    measures = dict.fromkeys((OURS, LOGISTIC, AUTOGLUON), found)
+    cpu = {OURS: 1.0, AUTOGLUON: 5.0}
+    judged = Judged("other", "Other", measures, {LOGISTIC: behind, AUTOGLUON: ahead}, cpu)
+    bars = list(verdicts(judged))
+    assert {one.name: one.holds for one in bars} == {
+        "other-auc-behind-logistic-regression": True,
+        "other-auc-behind-best-peer": False,
+        "other-log-loss-behind-logistic-regression": True,
+        "other-log-loss-behind-best-peer": True,
+        "other-cpu-over-autogluon": False,
+    }
+    page = quality.page({"other": judged}, bars)
+    assert "| other-auc-behind-best-peer | 4.0000 | <= 1 | **no** |" in page
 
 
 def test_value_measures_of_a_perfect_and_of_a_doubled_prediction() -> None:
