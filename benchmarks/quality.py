@@ -51,8 +51,8 @@ def arguments() -> argparse.Namespace:
                         help="leave out whose name begins so")  # fmt: skip
     parser.add_argument("--search", type=int, default=30, metavar="SECONDS",
                         help="how long FLAML searches, a split (default: 30)")  # fmt: skip
-    parser.add_argument("--limit", type=int, default=300, metavar="SECONDS",
-                        help="when AutoGluon is stopped, a split (default: 300)")  # fmt: skip
+    parser.add_argument("--limit", type=int, default=3600, metavar="SECONDS",
+                        help="when AutoGluon is stopped, a split (default: 3600)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the tables there")
     said = parser.parse_args()
     unknown = sorted(set(said.protocols) - set(MAKERS))
