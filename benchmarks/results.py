@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from benchmarks.protocols import Split
+from benchmarks.protocols import Protocol, Split
 from benchmarks.rivals import Rival, Said
 
 
@@ -32,6 +32,10 @@ class Results:
         with np.load(path) as file:
             kept = dict(file)
         return Said(float(kept.pop("cpu")), **kept)
+
+    def have(self, protocol: Protocol, rival: Rival) -> bool:
+        """Whether a rival's answers to all splits are kept."""
+        return all(self.path(protocol.name, split, rival).exists() for split in protocol.splits)
 
     def path(self, protocol: str, split: Split, rival: Rival) -> Path:
         """Where an answer is; the name changes with the data and with what the rival is made of."""

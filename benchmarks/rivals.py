@@ -53,12 +53,13 @@ class Said:
 class Rival:
     """Someone who learns and predicts; ``key`` is what the answers depend on besides the data.
 
-    ``say`` raises ``RuntimeError`` when it does not run here.
+    ``say`` raises ``RuntimeError`` when it does not run here; ``is_peer``: it is another package.
     """
 
     name: str
     key: str
     say: Callable[[Split], Said]
+    is_peer: bool = False
 
 
 def rivals(protocol: Protocol, peers: bool, search: int, limit: int) -> list[Rival]:
@@ -181,7 +182,7 @@ def _peer(
             return Said(cpu, expected_value=said)
         return Said(cpu, probability=np.clip(said, 0.0, 1.0))
 
-    return Rival(name, key, say)
+    return Rival(name, key, say, is_peer=True)
 
 
 def _run(

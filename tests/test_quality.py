@@ -67,10 +67,9 @@ def test_answers_are_kept_until_data_or_code_change(tmp_path: Path) -> None:
 
 
 def test_a_stopped_run_goes_on_and_who_does_not_run_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(quality, "KEPT", tmp_path)
-    say, console = Counting(), Console()
+    made, results, say, console = protocol(), Results(tmp_path), Counting(), Console()
 
     def stopped(split: Split) -> Said:
         if split.name == "two":
@@ -81,8 +80,11 @@ def test_a_stopped_run_goes_on_and_who_does_not_run_is_left_out(
         raise RuntimeError(f"not installed: no answer to {split.name}")
 
     with pytest.raises(KeyboardInterrupt):
-        quality.ask(protocol(), [Rival(OURS, "1", stopped)], console)
-    answers = quality.ask(protocol(), [Rival(OURS, "1", say), Rival("peer", "1", absent)], console)
+        quality.ask(made, [Rival(OURS, "1", stopped)], results, console)
+    ours, peer = Rival(OURS, "1", say), Rival("peer", "1", absent)
+    assert not results.have(made, ours)
+    answers = quality.ask(made, [ours, peer], results, console)
+    assert results.have(made, ours)
     assert say.asked == 2
     assert list(answers) == [OURS]
     assert "peer does not run here: not installed" in capsys.readouterr().out
