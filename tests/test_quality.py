@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,23 @@ def test_the_table_ranks_and_pairs_contenders() -> None:
     assert judged.behind("peer", "log_loss") < -1
     lines = judged.table().splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| leadcast", "| peer"]
+
+
+def test_the_mean_auc_does_not_compare_rows_of_different_splits() -> None:
+    made = protocol(mean_auc=True)
+    shift = {"one": 0.0, "two": 0.5}
+    said = [Said(1.0, np.where(split.test.converted, 0.3, 0.1) + shift[split.name])
+            for split in made.splits]  # fmt: skip
+    peer = [Said(1.0, np.linspace(0.4, 0.6, len(split.test))) for split in made.splits]
+    means = judge(made, {OURS: said, "peer": peer})
+    pooled = judge(protocol(), {OURS: said, "peer": peer}).measures[OURS]["auc"].value
+    assert means.measures[OURS]["auc"].value == 1
+    assert pooled is not None
+    assert pooled < 0.8
+    alone = [judge(replace(made, splits=(split,)), {OURS: [ours], "peer": [theirs]})
+             for split, ours, theirs in zip(made.splits, said, peer, strict=True)]  # fmt: skip
+    values = [one.differences["peer"]["auc"].value for one in alone]
+    assert means.differences["peer"]["auc"].value == pytest.approx(np.mean(values))
 
 
 def test_a_peer_that_is_ahead_fells_the_bar_and_the_table_says_so() -> None:
