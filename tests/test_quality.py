@@ -215,3 +215,15 @@ def test_first_offers_are_one_row_a_case(data: Path) -> None:
     assert tests["converted"].mean() == pytest.approx(0.41, abs=0.005)
     for split in found.splits:
         assert split.teach.as_of.max() + 30 * 86_400 * SECOND <= split.test.as_of.min()
+
+
+def test_every_repeat_of_tayko_judges_every_customer_once(data: Path) -> None:
+    assert data.is_dir()
+    found = protocols.tayko()
+    for repeat in {split.repeat for split in found.splits}:
+        judged = [lead for split in found.splits if split.repeat == repeat
+                  for lead in split.test.lead_id]  # fmt: skip
+        assert len(judged) == len(set(judged)) == 1_999  # the last has no later moment: no label
+    for split in found.splits:
+        assert not set(split.teach.lead_id) & set(split.test.lead_id)
+    assert set(found.splits[0].teach.features.names).isdisjoint({"Purchase", "Spending"})
