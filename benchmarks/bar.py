@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import resource
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,14 +14,36 @@ ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("LEADCAST_DATA", ROOT.parent / "shared" / "data"))
 
 
-def bar(
-    name: str, value: float, limit: float, wanted: Literal["<=", ">=", "<", ">"] = "<="
-) -> bool:
+Wanted = Literal["<=", ">=", "<", ">"]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A figure and the limit that it must keep."""
+
+    name: str
+    value: float
+    limit: float
+    wanted: Wanted = "<="
+
+    @property
+    def holds(self) -> bool:
+        """Whether it does."""
+        tests = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
+        return bool(tests[self.wanted](self.value, self.limit))
+
+    def tell(self) -> None:
+        """Print its line."""
+        value = round(self.value, 5)
+        line = {"bar": self.name, "value": value, "limit": self.limit, "holds": self.holds}
+        print(json.dumps(line), flush=True)
+
+
+def bar(name: str, value: float, limit: float, wanted: Wanted = "<=") -> bool:
     """Print a bar's line; returns whether it holds."""
-    tests = {"<=": value <= limit, ">=": value >= limit, "<": value < limit, ">": value > limit}
-    line = {"bar": name, "value": round(value, 5), "limit": limit, "holds": tests[wanted]}
-    print(json.dumps(line), flush=True)
-    return tests[wanted]
+    made = Bar(name, value, limit, wanted)
+    made.tell()
+    return made.holds
 
 
 def cpu_seconds() -> float:

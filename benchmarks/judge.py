@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from benchmarks.protocols import Protocol
 from benchmarks.rivals import OURS, Said
-from training.evaluate import LEVEL, Estimate, Outcomes, Predictions, evaluate
+from training.evaluate import LEVEL, Estimate, Evaluation, Outcomes, Predictions, evaluate
 
 Floats = npt.NDArray[np.float64]
 Answers = Mapping[str, Sequence[Said]]
@@ -87,8 +87,22 @@ _Figures = tuple[dict[str, dict[str, Estimate]], dict[str, dict[str, Estimate]]]
 
 
 def _chances(protocol: Protocol, answers: Answers) -> _Figures:
-    tests = [split.test for split in protocol.splits]
-    joined = np.concatenate
+    everything = range(len(protocol.splits))
+    found = _evaluated(protocol, answers, everything)
+    measures = {who: dict(of) for who, of in found.measures.items()}
+    differences = {who: dict(of) for who, of in found.differences.items()}
+    if protocol.mean_auc:
+        parts = [_evaluated(protocol, answers, [place]) for place in everything]
+        for who in measures:
+            measures[who]["auc"] = _mean([part.measures[who]["auc"] for part in parts])
+        for who in differences:
+            differences[who]["auc"] = _mean([part.differences[who]["auc"] for part in parts])
+    return measures, differences
+
+
+def _evaluated(protocol: Protocol, answers: Answers, places: Sequence[int]) -> Evaluation:
+    """What was said of the splits at the given places, pooled."""
+    tests, joined = [protocol.splits[place].test for place in places], np.concatenate
     value = joined([test.value for test in tests])
     outcomes = Outcomes(
         joined([test.lead_id for test in tests]), joined([test.as_of for test in tests]),
@@ -99,7 +113,8 @@ def _chances(protocol: Protocol, answers: Answers) -> _Figures:
     if protocol.worth is not None:
         worth = joined([test.columns[protocol.worth].to_numpy() for test in tests])
     contenders = []
-    for who, said in answers.items():
+    for who, all_said in answers.items():
+        said = [all_said[place] for place in places]
         chance = joined([one.probability for one in said if one.probability is not None])
         expected = [one.expected_value for one in said if one.expected_value is not None]
         ranked = joined(expected) if len(expected) == len(said) else None
@@ -111,9 +126,14 @@ def _chances(protocol: Protocol, answers: Answers) -> _Figures:
         known = [joined([one[name].to_numpy() for one in truth])
                  for name in ("probability", "expected_value")]  # fmt: skip
         contenders.append(Predictions(TRUTH, *known))
-    found = evaluate(outcomes, contenders, main=OURS, replicates=DRAWS)
-    return ({who: dict(of) for who, of in found.measures.items()},
-            {who: dict(of) for who, of in found.differences.items()})  # fmt: skip
+    return evaluate(outcomes, contenders, main=OURS, replicates=DRAWS)
+
+
+def _mean(parts: Sequence[Estimate]) -> Estimate:
+    """Of estimates from different leads."""
+    value = float(np.mean([one.value for one in parts if one.value is not None]))
+    error = math.hypot(*(one.error or 0.0 for one in parts)) / len(parts)
+    return _around(value, error)
 
 
 def _values(protocol: Protocol, answers: Answers) -> _Figures:
@@ -128,7 +148,7 @@ def _values(protocol: Protocol, answers: Answers) -> _Figures:
     weights += list(
         draw.multinomial(len(everyone), np.full(len(everyone), 1 / len(everyone)), DRAWS)
     )
-    repeats = sorted({split.name.split(",")[0] for split in protocol.splits})
+    repeats = sorted({split.repeat for split in protocol.splits})
     drawn: dict[str, dict[str, Floats]] = {}
     for who, said in answers.items():
         found = np.zeros((len(repeats), len(weights), 3))
@@ -136,7 +156,7 @@ def _values(protocol: Protocol, answers: Answers) -> _Figures:
             chosen = [
                 (split.test, one.expected_value)
                 for split, one in zip(protocol.splits, said, strict=True)
-                if split.name.split(",")[0] == repeat and one.expected_value is not None
+                if split.repeat == repeat and one.expected_value is not None
             ]
             lead = np.concatenate([[number[one] for one in test.lead_id] for test, _ in chosen])
             actual = np.concatenate([test.value for test, _ in chosen])
@@ -177,9 +197,12 @@ def _gini(amount: Floats, weight: Floats) -> float:
 
 
 def _estimate(draws: Floats) -> Estimate:
-    error = float(draws[1:].std(ddof=1))
+    return _around(float(draws[0]), float(draws[1:].std(ddof=1)))
+
+
+def _around(value: float, error: float) -> Estimate:
     half = NormalDist().inv_cdf((1 + LEVEL) / 2) * error
-    return Estimate(float(draws[0]), float(draws[0]) - half, float(draws[0]) + half, error)
+    return Estimate(value, value - half, value + half, error)
 
 
 def _text(found: Estimate | None, digits: int, sign: str = "") -> str:

@@ -30,11 +30,15 @@ REPEATS, FOLDS = 2, 5
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Rows to learn from and rows to be judged on; no lead's label is in both, nor later facts."""
+    """Rows to learn from and rows to be judged on, which teaching rows know nothing of.
+
+    Splits of one ``repeat`` judge different rows.
+    """
 
     name: str
     teach: TrainingSet
     test: TrainingSet
+    repeat: int = 1
 
     @cached_property
     def digest(self) -> str:
@@ -49,6 +53,7 @@ class Protocol:
     - ``truth``: from test rows to the true probability and expected_value; simulated data only
     - ``worth``: the feature that is the deal's value, known beforehand: contenders without a value
       head rank by probability x this
+    - ``mean_auc``: the AUC is the mean over the splits, which share no lead; else that of all rows
     - ``predicts_value``: contenders are asked for the expected value, not for the probability
     - ``by_counts``: our recipe on plain counts per kind is a contender, too
     """
@@ -58,6 +63,7 @@ class Protocol:
     splits: tuple[Split, ...]
     truth: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     worth: str | None = None
+    mean_auc: bool = False
     predicts_value: bool = False
     by_counts: bool = False
 
@@ -109,7 +115,10 @@ def first_offer() -> Protocol:
 def xeducation() -> Protocol:
     """A table without times: five origins in the order of the lead numbers."""
     source = _source("xeducation")
-    return Protocol("xeducation", "X Education", tuple(_rolling(source.load(), source)))
+    splits = tuple(_rolling(source.load(), source))
+    return Protocol(
+        "xeducation", "X Education, AUC the mean of five origins", splits, mean_auc=True
+    )
 
 
 def tayko() -> Protocol:
@@ -122,9 +131,10 @@ def tayko() -> Protocol:
     for repeat in range(1, REPEATS + 1):
         fold = np.random.default_rng(repeat).permutation(len(data)) % FOLDS
         splits += [
-            Split(f"repeat {repeat}, fold {n + 1}", data.where(fold != n), data.where(fold == n))
+            Split(f"repeat {repeat}, fold {n + 1}", data.where(fold != n), data.where(fold == n),
+                  repeat)
             for n in range(FOLDS)
-        ]
+        ]  # fmt: skip
     return Protocol("tayko", "Tayko, expected value", tuple(splits), predicts_value=True)
 
 

@@ -6,10 +6,11 @@ import hashlib
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
-from benchmarks.protocols import Split
+from benchmarks.protocols import Protocol, Split
 from benchmarks.rivals import Rival, Said
 
 
@@ -25,12 +26,16 @@ class Results:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             found = rival.say(split)
-            partial = path.with_suffix(".partial.npz")
+            partial = path.with_suffix(f".{uuid4().hex}.npz")
             np.savez(partial, **{k: v for k, v in asdict(found).items() if v is not None})
             partial.rename(path)
         with np.load(path) as file:
             kept = dict(file)
         return Said(float(kept.pop("cpu")), **kept)
+
+    def have(self, protocol: Protocol, rival: Rival) -> bool:
+        """Whether a rival's answers to all splits are kept."""
+        return all(self.path(protocol.name, split, rival).exists() for split in protocol.splits)
 
     def path(self, protocol: str, split: Split, rival: Rival) -> Path:
         """Where an answer is; the name changes with the data and with what the rival is made of."""

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,9 +29,8 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.environments import python_of
 from benchmarks.protocols import Protocol, Split
 from features.language import FeatureSet
-from training import baselines, model
+from training import baselines, model, recipe
 from training.dataset import TrainingSet
-from training.recipe import lead_weights
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,6 +38,7 @@ OURS, COUNTS, LOGISTIC = "leadcast", "leadcast on plain counts", "logistic regre
 BASE_RATE, BAYES, RIDGE = "base rate", "naive Bayes (as Odoo's)", "ridge"
 AUTOGLUON = "AutoGluon"
 SCRIPT = Path(__file__).parent / "contenders" / "tabular.py"
+VERSIONS = " ".join(f"{name}=={version(name)}" for name in ("lightgbm", "scikit-learn"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +54,13 @@ class Said:
 class Rival:
     """Someone who learns and predicts; ``key`` is what the answers depend on besides the data.
 
-    ``say`` raises ``RuntimeError`` when it does not run here.
+    ``say`` raises ``RuntimeError`` when it does not run here; ``is_peer``: it is another package.
     """
 
     name: str
     key: str
     say: Callable[[Split], Said]
+    is_peer: bool = False
 
 
 def rivals(protocol: Protocol, peers: bool, search: int, limit: int) -> list[Rival]:
@@ -66,14 +68,14 @@ def rivals(protocol: Protocol, peers: bool, search: int, limit: int) -> list[Riv
 
     FLAML searches for ``search`` seconds a split, AutoGluon is stopped after ``limit``.
     """
-    recipe = _digest(*sorted(Path(model.__file__).parent.glob("*.py")))
-    entered = [Rival(OURS, recipe, _leadcast)]
+    recipe_key = f"{_digest(*sorted(Path(model.__file__).parent.glob('*.py')))} {VERSIONS}"
+    entered = [Rival(OURS, recipe_key, _leadcast)]
     if protocol.by_counts:
-        entered.append(Rival(COUNTS, recipe, _leadcast_on_counts))
+        entered.append(Rival(COUNTS, recipe_key, _leadcast_on_counts))
     if protocol.predicts_value:
-        entered.append(Rival(RIDGE, "1", _ridge))
+        entered.append(Rival(RIDGE, VERSIONS, _ridge))
     else:
-        key = _digest(Path(baselines.__file__))
+        key = f"{_digest(Path(baselines.__file__), Path(recipe.__file__))} {VERSIONS}"
         entered += [
             Rival(BASE_RATE, key, partial(_baseline, baselines.BaseRate())),
             Rival(BAYES, key, partial(_baseline, baselines.NaiveBayes())),
@@ -121,7 +123,7 @@ def _baseline(contender: baselines.Contender, split: Split) -> Said:
     """With the weights that `leadcast train` gives it."""
     teach = split.teach
     flat = isinstance(contender, baselines.BaseRate)
-    weight = np.ones(len(teach)) if flat else lead_weights(teach.lead_number)
+    weight = np.ones(len(teach)) if flat else recipe.lead_weights(teach.lead_number)
     before = _spent()
     fitted = contender.fit(teach.columns, teach.converted, weight)
     cpu = _spent() - before
@@ -170,6 +172,8 @@ def _peer(
     ``value``: it is asked for the value of a row, not for the chance that it converts.
     """
     key = " ".join([_digest(SCRIPT), learner, *packages, str(seconds)])
+    if not packages:
+        key = f"{key} {VERSIONS}"
 
     def say(split: Split) -> Said:
         try:
@@ -181,7 +185,7 @@ def _peer(
             return Said(cpu, expected_value=said)
         return Said(cpu, probability=np.clip(said, 0.0, 1.0))
 
-    return Rival(name, key, say)
+    return Rival(name, key, say, is_peer=True)
 
 
 def _run(

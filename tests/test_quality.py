@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 from rich.console import Console
 
 from benchmarks import protocols, quality, tkdd
-from benchmarks.judge import judge, value_measures
+from benchmarks.judge import Judged, judge, value_measures
 from benchmarks.protocols import Protocol, Split
 from benchmarks.results import Results
-from benchmarks.rivals import OURS, Rival, Said, plain_counts
+from benchmarks.rivals import AUTOGLUON, LOGISTIC, OURS, Rival, Said, plain_counts
+from benchmarks.verdicts import verdicts
 from features.language import FeatureSet, attribute, events
 from features.times import SECOND, from_micros, micros
 from training.dataset import TrainingSet
+from training.evaluate import Estimate
 
 
 def rows(won: list[int], seed: int = 0) -> TrainingSet:
@@ -65,10 +68,9 @@ def test_answers_are_kept_until_data_or_code_change(tmp_path: Path) -> None:
 
 
 def test_a_stopped_run_goes_on_and_who_does_not_run_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(quality, "KEPT", tmp_path)
-    say, console = Counting(), Console(quiet=False)
+    made, results, say, console = protocol(), Results(tmp_path), Counting(), Console()
 
     def stopped(split: Split) -> Said:
         if split.name == "two":
@@ -79,8 +81,11 @@ def test_a_stopped_run_goes_on_and_who_does_not_run_is_left_out(
         raise RuntimeError(f"not installed: no answer to {split.name}")
 
     with pytest.raises(KeyboardInterrupt):
-        quality.ask(protocol(), [Rival(OURS, "1", stopped)], console)
-    answers = quality.ask(protocol(), [Rival(OURS, "1", say), Rival("peer", "1", absent)], console)
+        quality.ask(made, [Rival(OURS, "1", stopped)], results, console)
+    ours, peer = Rival(OURS, "1", say), Rival("peer", "1", absent)
+    assert not results.have(made, ours)
+    answers = quality.ask(made, [ours, peer], results, console)
+    assert results.have(made, ours)
     assert say.asked == 2
     assert list(answers) == [OURS]
     assert "peer does not run here: not installed" in capsys.readouterr().out
@@ -102,6 +107,43 @@ def test_the_table_ranks_and_pairs_contenders() -> None:
     assert judged.behind("peer", "log_loss") < -1
     lines = judged.table().splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| leadcast", "| peer"]
+
+
+def test_the_mean_auc_does_not_compare_rows_of_different_splits() -> None:
+    made = protocol(mean_auc=True)
+    shift = {"one": 0.0, "two": 0.5}
+    said = [Said(1.0, np.where(split.test.converted, 0.3, 0.1) + shift[split.name])
+            for split in made.splits]  # fmt: skip
+    peer = [Said(1.0, np.linspace(0.4, 0.6, len(split.test))) for split in made.splits]
+    means = judge(made, {OURS: said, "peer": peer})
+    pooled = judge(protocol(), {OURS: said, "peer": peer}).measures[OURS]["auc"].value
+    assert means.measures[OURS]["auc"].value == 1
+    assert pooled is not None
+    assert pooled < 0.8
+    alone = [judge(replace(made, splits=(split,)), {OURS: [ours], "peer": [theirs]})
+             for split, ours, theirs in zip(made.splits, said, peer, strict=True)]  # fmt: skip
+    values = [one.differences["peer"]["auc"].value for one in alone]
+    assert means.differences["peer"]["auc"].value == pytest.approx(np.mean(values))
+
+
+def test_a_peer_that_is_ahead_fells_the_bar_and_the_table_says_so() -> None:
+    even, far = Estimate(-0.02, -0.04, 0.0, 0.03), Estimate(-0.02, -0.03, -0.01, 0.005)
+    found = {"auc": Estimate(0.8), "log_loss": Estimate(0.4)}
+    behind = {"auc": even, "log_loss": Estimate(0.0, 0.0, 0.0, 0.01)}
+    ahead = {"auc": far, "log_loss": Estimate(-0.1, -0.2, 0.0, 0.05)}
+    measures = dict.fromkeys((OURS, LOGISTIC, AUTOGLUON), found)
+    cpu = {OURS: 1.0, AUTOGLUON: 5.0}
+    judged = Judged("other", "Other", measures, {LOGISTIC: behind, AUTOGLUON: ahead}, cpu)
+    bars = list(verdicts(judged))
+    assert {one.name: one.holds for one in bars} == {
+        "other-auc-behind-logistic-regression": True,
+        "other-auc-behind-best-peer": False,
+        "other-log-loss-behind-logistic-regression": True,
+        "other-log-loss-behind-best-peer": True,
+        "other-cpu-over-autogluon": False,
+    }
+    page = quality.page({"other": judged}, bars)
+    assert "| other-auc-behind-best-peer | 4.0000 | <= 1 | **no** |" in page
 
 
 def test_value_measures_of_a_perfect_and_of_a_doubled_prediction() -> None:
@@ -173,3 +215,15 @@ def test_first_offers_are_one_row_a_case(data: Path) -> None:
     assert tests["converted"].mean() == pytest.approx(0.41, abs=0.005)
     for split in found.splits:
         assert split.teach.as_of.max() + 30 * 86_400 * SECOND <= split.test.as_of.min()
+
+
+def test_every_repeat_of_tayko_judges_every_customer_once(data: Path) -> None:
+    assert data.is_dir()
+    found = protocols.tayko()
+    for repeat in {split.repeat for split in found.splits}:
+        judged = [lead for split in found.splits if split.repeat == repeat
+                  for lead in split.test.lead_id]  # fmt: skip
+        assert len(judged) == len(set(judged)) == 1_999  # the last has no later moment: no label
+    for split in found.splits:
+        assert not set(split.teach.lead_id) & set(split.test.lead_id)
+    assert set(found.splits[0].teach.features.names).isdisjoint({"Purchase", "Spending"})
