@@ -128,11 +128,9 @@ def _grown(
 ) -> tuple[lgb.Booster, Floats]:
     """The conversion head's booster, and its out-of-fold log-odds of the rows that took part."""
     say("conversion head: folds by lead")
-    several, rounds = out_of_fold(trees, rows, target, groups, recipe.rounds, True)
+    several, rounds = out_of_fold(trees, rows, target, groups, recipe.fast_rounds, True)
     say("conversion head: folds by lead, single splits")
-    single, few = out_of_fold(
-        trees, rows, target, groups, recipe.single_rounds, True, SINGLE_SPLITS
-    )
+    single, few = out_of_fold(trees, rows, target, groups, recipe.fast_rounds, True, SINGLE_SPLITS)
     known = target[groups >= 0]
     mixed = {share: (1 - share) * several + share * single for share in SHARES}
     share = min(SHARES, key=lambda one: loss_of(mixed[one], known, True))
