@@ -190,6 +190,8 @@ def _level_hurts(known: _Known, shape: Calibration) -> bool:
     for before, block in known.blocks(known.delay):
         usual = shape.at_level(before.raw, before.converted)
         latest = before.latest(shape)
+        if latest.recent == len(before.raw):
+            continue  # the latest were all there were: nothing to tell apart
         losses.append(
             (
                 log_loss(usual(block.raw), block.converted),
@@ -200,9 +202,12 @@ def _level_hurts(known: _Known, shape: Calibration) -> bool:
 
 
 def _lower(these: list[float], those: list[float]) -> bool:
-    """Whether these losses are lower by more than one standard error of their mean difference."""
+    """Whether these losses are lower by more than one standard error of their mean difference.
+
+    Of fewer than three differences no one can tell.
+    """
     gain = np.subtract(those, these)
-    return len(gain) > 1 and bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+    return len(gain) > 2 and bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
 
 
 def _shift(odds: Floats, converted: Bools) -> float:

@@ -32,12 +32,11 @@ class Crossing:
 
 def cross(trees: Trees, rows: Encoded, target: Floats, groups: Ints, recipe: Recipe) -> Crossing:
     """Choose rounds and blend out of fold; ``groups`` are the rows' folds (n,), -1: none."""
-    several, rounds = out_of_fold(trees, rows, target, groups, recipe.rounds, logistic_loss)
+    most = recipe.fast_rounds if recipe.blended else recipe.rounds
+    several, rounds = out_of_fold(trees, rows, target, groups, most, logistic_loss)
     if not recipe.blended:
         return Crossing(several, rounds)
-    single, few = out_of_fold(
-        trees, rows, target, groups, recipe.single_rounds, logistic_loss, SINGLE_SPLITS
-    )
+    single, few = out_of_fold(trees, rows, target, groups, most, logistic_loss, SINGLE_SPLITS)
     known = target[groups >= 0]
     mixed = {share: (1 - share) * several + share * single for share in SHARES}
     share = min(SHARES, key=lambda one: logistic_loss(mixed[one], known))

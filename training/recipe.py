@@ -21,7 +21,6 @@ ROW_WISE_ROWS = 500_000
 a second time, in two bytes a value."""
 
 _SHARED: Mapping[str, Any] = {
-    "learning_rate": 0.04,
     "feature_fraction": 0.3,
     "bagging_fraction": 0.7,
     "bagging_freq": 1,
@@ -58,9 +57,9 @@ class Recipe:
     blended: bool = True
 
     @property
-    def single_rounds(self) -> int:
-        """The most rounds of single splits, which learn faster."""
-        return self.rounds * 3 // 4
+    def fast_rounds(self) -> int:
+        """The most rounds of the conversion head, which learns faster than the value head."""
+        return self.rounds * 5 // 8
 
     @property
     def text(self) -> str:
@@ -72,7 +71,12 @@ class Recipe:
     def parameters(self, objective: str, rows: int) -> dict[str, Any]:
         """LightGBM's parameters for a head grown on ``rows`` rows."""
         leaf = int(np.clip(self.leaf_share * rows, 20, 400))
-        own = {"objective": objective, "num_leaves": self.leaves, "min_data_in_leaf": leaf}
+        own = {
+            "objective": objective,
+            "learning_rate": 0.08 if objective == "binary" else 0.04,
+            "num_leaves": self.leaves,
+            "min_data_in_leaf": leaf,
+        }
         by = "force_row_wise" if rows <= ROW_WISE_ROWS else "force_col_wise"
         return {**_SHARED, by: True, **own, **self.extra}
 

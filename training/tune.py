@@ -1,6 +1,7 @@
 """Search for a better recipe within a time limit. The only import of optuna.
 
-Recipes are judged by out-of-fold log loss, in the folds by lead that also choose the rounds. The
+Recipes are judged by the out-of-fold log loss of the conversion head's trees of several leaves, in
+the folds by lead that also choose the rounds. The
 usual recipe is the first trial and stays unless another beats it by more than chance: on a small
 table the best of many trials is mostly the luckiest.
 """
@@ -108,7 +109,7 @@ class _Search:
         recipe = _suggested(trial)
         parameters = recipe.parameters("binary", len(self._rows))
         trees = self._grower(self._rows, self._target, self._weight, parameters)
-        stops, part = stops_of(recipe.rounds), self._fold >= 0
+        stops, part = stops_of(recipe.fast_rounds), self._fold >= 0
         fold, target = self._fold[part], self._target[part]
         raw, losses = np.empty((len(stops), len(fold))), [np.inf]
         for number in range(int(fold.max()) + 1):
@@ -116,7 +117,7 @@ class _Search:
             self._say(f"tuning: recipe {trial.number + 1}", min(share, 1.0))
             if share > 1 and trial.number:
                 raise optuna.TrialPruned
-            booster = trees.grow(part & (self._fold != number), recipe.rounds)
+            booster = trees.grow(part & (self._fold != number), recipe.fast_rounds)
             raw[:, fold == number] = staged(booster, self._rows.where(self._fold == number), stops)
             seen = fold <= number
             losses = [logistic_loss(predicted[seen], target[seen]) for predicted in raw]

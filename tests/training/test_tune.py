@@ -10,8 +10,11 @@ import pandas as pd
 import pytest
 
 from features.language import FeatureSet, attribute
+from features.simulate import Simulation
+from features.source import Source
 from training import tune as module
 from training.dataset import TrainingSet
+from training.experiment import plan, run
 from training.recipe import Recipe
 from training.tune import tune
 
@@ -60,6 +63,14 @@ def test_a_better_recipe_takes_the_place_of_a_poor_one(monkeypatch: pytest.Monke
     found = tune(made(3.0), 6.0)
     assert found.recipe != usually()
     assert found.usual - found.best > found.error
+
+
+def test_an_experiment_records_the_search(funnel: Simulation, source: Source) -> None:
+    features = plan(funnel.history, source).features
+    few = FeatureSet(features.features[:6])
+    told = run(funnel.history, source, features=few, tuning=1.0).report.training
+    assert "recipes tried" in str(told["tuning"])
+    assert "leaves" in str(told["recipe"])
 
 
 def test_one_class_cannot_be_tuned() -> None:
