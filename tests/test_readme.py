@@ -46,6 +46,7 @@ def test_a_step_at_a_time(tmp_path: Path) -> None:
     said = shell(SHELL[1], tmp_path)
     assert "The contract holds." in said
     assert "leadcast minus the others" in said
+    assert "the same model, bit for bit" in said
     assert "is the champion" in said
     assert (tmp_path / "worklist.csv").read_text().startswith("rank,lead_id,probability")
     assert "<svg" in (tmp_path / "report.html").read_text()
