@@ -153,6 +153,8 @@ class _Features(_Section):
 
     catalog: bool = True
     declare: list[str] = []
+    never_lowers: list[str] = []
+    never_raises: list[str] = []
 
 
 class _Compliance(_Section):
@@ -224,6 +226,11 @@ class Declaration(_Section):
     def protection(self) -> Protection:
         """The attributes that no feature reads."""
         return Protection(tuple(self.compliance.protected), tuple(self.compliance.allow))
+
+    def directions(self) -> tuple[tuple[str, int], ...]:
+        """Features by name (``*``: any text) whose rise never lowers (1) or raises (-1) it."""
+        up = [(name, 1) for name in self.features.never_lowers]
+        return (*up, *((name, -1) for name in self.features.never_raises))
 
     def declared_features(self) -> tuple[Feature, ...]:
         """Raise :class:`DeclarationError` for text that declares no feature."""

@@ -43,6 +43,8 @@ class Source:
     - ``exclude``: attributes never used, they are not in the history
     - ``declared``: features declared by hand; ``catalog``: whether the default set is used, too
     - ``protection``: attributes that are in the history, to measure fairness by, but no features
+    - ``directions``: names of features (``*`` for any text) with 1 or -1: their rise never lowers,
+      or never raises, the score
     - ``timeless``: leads have an order but no times: a second apart from 2000-01-01 on, in that
       order, their outcomes half a second later
     """
@@ -56,6 +58,7 @@ class Source:
     declared: tuple[Feature, ...]
     catalog: bool
     protection: Protection
+    directions: tuple[tuple[str, int], ...]
     _load: Callable[[Path | None, Progress], History]
 
     @staticmethod
@@ -79,6 +82,7 @@ class Source:
             declared=declared.declared_features(),
             catalog=declared.features.catalog,
             protection=declared.protection(),
+            directions=declared.directions(),
             _load=_Loader(declared, directory or path.parent).load,
         )
 
@@ -101,6 +105,7 @@ class Source:
         declared: Collection[Feature] = (),
         catalog: bool = True,
         protection: Protection = _BY_NAME,
+        directions: Collection[tuple[str, int]] = (),
     ) -> Source:
         """Make a source of pandas tables (see :func:`features.schema.check`), or of a history."""
         if (leads is None) == (history is None):
@@ -121,7 +126,7 @@ class Source:
 
         return Source(
             name, population, evaluation, tuple(reveals), tuple(exclude), False,
-            tuple(declared), catalog, protection, load,
+            tuple(declared), catalog, protection, tuple(directions), load,
         )  # fmt: skip
 
     def load(self, quarantine: Path | None = None, progress: Progress | None = None) -> History:

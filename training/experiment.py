@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -74,6 +75,8 @@ class Declared(Protocol):
     def catalog(self) -> bool: ...  # noqa: D102
     @property
     def protection(self) -> Protection: ...  # noqa: D102
+    @property
+    def directions(self) -> tuple[tuple[str, int], ...]: ...  # noqa: D102
 
 
 class Progress(Protocol):
@@ -220,12 +223,15 @@ def run(
     findings = accept(audited(history, source, planned), accepted or {})
     folds = planned.folds
     data = training_set(history, source, planned, say, directory)
+    directions = _directions(source, planned.features)
     tuned = None
     if tuning:
         from training.tune import tune  # long to import, and rarely needed
 
         tuned = tune(data.where(folds[0].train(data.as_of)), tuning, say, grower)
         recipe = tuned.recipe
+    if directions:
+        recipe = replace(recipe or Recipe(), directions=directions)
     judged = [
         _judge(data, fold, recipe, grower, say, f"fold {i} of {len(folds)}")
         for i, fold in enumerate(folds, start=1)
@@ -275,6 +281,23 @@ def run(
         findings,
     )
     return Result(report, model, data, origin, test, said)
+
+
+def _directions(source: Declared, features: FeatureSet) -> tuple[tuple[str, int], ...]:
+    """The features that are named by the source's directions, each once."""
+    found: dict[str, int] = {}
+    for named, direction in source.directions:
+        pattern = re.compile(re.escape(named).replace(r"\*", ".*"))
+        those = [one for one in features.features if pattern.fullmatch(one.name)]
+        if not those:
+            raise ValueError(f"a direction is declared for {named!r}, which names no feature: see "
+                             "leadcast explain for their names")  # fmt: skip
+        for one in those:
+            if one.type == "text":
+                raise ValueError(f"a direction is declared for {one.name!r}, which is text")
+            if found.setdefault(one.name, direction) != direction:
+                raise ValueError(f"{one.name!r} is declared never to lower and never to raise")
+    return tuple(found.items())
 
 
 def _silent(step: str, share: float) -> None:

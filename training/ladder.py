@@ -8,6 +8,7 @@ points a feature, never against the direction in which the feature goes; and the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from statistics import NormalDist
 from typing import Literal
@@ -67,11 +68,15 @@ def climb(
     best, kept = _constant(target, weight, groups), _BASE_RATE
     rungs = [Rung("base rate", _mean(best, weight[part]), 0.0, 0.0, True)]
     monotone = replace(
-        _SCORECARD, extra={**_SCORECARD.extra, "monotone_constraints": _directions(rows, target)}
+        _SCORECARD,
+        extra={
+            **_SCORECARD.extra,
+            "monotone_constraints": _directions(rows, target, dict(recipe.directions)),
+        },
     )
     candidates: list[tuple[RungName, Recipe]] = [("scorecard", monotone), ("LightGBM", recipe)]
     for name, candidate in candidates:
-        trees = grower(rows, target, weight, candidate.parameters("binary", len(rows)))
+        trees = grower(rows, target, weight, candidate.conversion(rows.encoder.names, len(rows)))
         losses = _losses(cross(trees, rows, target, groups, candidate).raw, target[part])
         gain, error = _gain(best - losses, weight[part], lead[part])
         rungs.append(Rung(name, _mean(losses, weight[part]), gain, error, gain > _SURE * error))
@@ -115,15 +120,15 @@ def _gain(difference: Floats, weight: Floats, lead: Ints) -> tuple[float, float]
     return gain, float(np.sqrt(np.square(by_lead).sum()) / weight.sum())
 
 
-def _directions(rows: Encoded, target: Floats) -> list[int]:
-    """For each column 1 or -1, as conversion rises or falls with it; 0 for texts and constants."""
+def _directions(rows: Encoded, target: Floats, declared: Mapping[str, int]) -> list[int]:
+    """For each column 1 or -1: declared, or as conversion rises or falls; 0: texts, constants."""
     encoder: Encoder = rows.encoder
     first = max(len(rows) - _DIRECTION_ROWS, 0)
     matrix, won = rows[first : len(rows)], target[first:]
     texts = set(encoder.categorical)
     return [
-        0 if column in texts else _direction(matrix[:, column], won)
-        for column in range(matrix.shape[1])
+        0 if column in texts else declared.get(name, _direction(matrix[:, column], won))
+        for column, name in enumerate(encoder.names)
     ]
 
 

@@ -122,7 +122,7 @@ def train(
     rows, target, lead = Encoded(data, encoder), converted.astype(np.float64), data.lead_number
     groups = folds_by_lead(lead)
     head, rungs = climb(rows, target, lead, groups, recipe, grower)
-    trees = grower(rows, target, lead_weights(lead), head.parameters("binary", len(data)))
+    trees = grower(rows, target, lead_weights(lead), head.conversion(encoder.names, len(data)))
     say("conversion head: folds by lead")
     crossing = cross(trees, rows, target, groups, head)
     say(f"conversion head: all rows, {crossing.rounds} rounds")

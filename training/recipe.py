@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,8 @@ class Recipe:
     """How the heads are grown. One recipe for all data; what adapts, adapts to the training rows.
 
     ``leaf_share``: a leaf holds at least this share of the rows, within 20..400. ``blended``: with
-    single splits, in the conversion head.
+    single splits, in the conversion head. ``directions``: features with 1 or -1, whose rise never
+    lowers, or never raises, the raw score.
     """
 
     leaves: int = 8
@@ -55,6 +56,7 @@ class Recipe:
     leaf_share: float = 0.004
     extra: Mapping[str, Any] = field(default_factory=dict)
     blended: bool = True
+    directions: tuple[tuple[str, int], ...] = ()
 
     @property
     def fast_rounds(self) -> int:
@@ -67,6 +69,14 @@ class Recipe:
         own = "".join(f", {name} {value:.3g}" for name, value in self.extra.items())
         size = f"{self.leaves} leaves of {self.leaf_share:.2%} of the rows or more"
         return f"{size}, {self.rounds} rounds at most{own}"
+
+    def conversion(self, names: Sequence[str], rows: int) -> dict[str, Any]:
+        """Those of the conversion head over features of these names."""
+        found = self.parameters("binary", rows)
+        if not self.directions:
+            return found
+        declared = dict(self.directions)
+        return {"monotone_constraints": [declared.get(name, 0) for name in names], **found}
 
     def parameters(self, objective: str, rows: int) -> dict[str, Any]:
         """LightGBM's parameters for a head grown on ``rows`` rows."""

@@ -107,7 +107,7 @@ class _Search:
     def __call__(self, trial: optuna.Trial) -> float:
         """The out-of-fold log loss of a recipe at its best number of rounds."""
         recipe = _suggested(trial)
-        parameters = recipe.parameters("binary", len(self._rows))
+        parameters = recipe.conversion(self._rows.encoder.names, len(self._rows))
         trees = self._grower(self._rows, self._target, self._weight, parameters)
         stops, part = stops_of(recipe.fast_rounds), self._fold >= 0
         fold, target = self._fold[part], self._target[part]
