@@ -96,12 +96,18 @@ class Lead(_Known, frozen=True):
 
 
 class ScoreRequest(_Strict, frozen=True):
-    """Leads to score as of a moment (default: now), each with at most so many reasons."""
+    """Leads to score as of a moment (default: now), each with at most so many reasons.
+
+    ``since`` asks what changed since an earlier moment, ``if_done`` what the model would say after
+    one more event of each of these kinds: those that you can bring about.
+    """
 
     leads: Annotated[list[Lead], Meta(min_length=1, max_length=MOST_LEADS)]
     as_of: Time | None = None
     reasons: Annotated[int, Meta(ge=0, le=20)] = 3
     vector: bool = False
+    since: Time | None = None
+    if_done: Annotated[list[Id], Meta(max_length=20)] = []
 
 
 class Envelope(_Strict, frozen=True):
@@ -111,6 +117,8 @@ class Envelope(_Strict, frozen=True):
     as_of: Time | None = None
     reasons: Annotated[int, Meta(ge=0, le=20)] = 3
     vector: bool = False
+    since: Time | None = None
+    if_done: Annotated[list[Id], Meta(max_length=20)] = []
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):

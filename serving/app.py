@@ -34,6 +34,9 @@ class Desk:
     def score(self, asked: api.Envelope) -> bytes:
         """Answer ``POST /v1/score``. Raises :class:`serving.api.Breach`."""
         as_of = now() if asked.as_of is None else api.read_time(asked.as_of, "as_of")
+        since = None if asked.since is None else api.read_time(asked.since, "since")
+        if since is not None and since >= as_of:
+            raise api.invalid("since", "not before as_of", "ask for an earlier moment")
         results: dict[int, Score | api.Refused] = {}
         good: dict[int, tuple[str, Facts]] = {}
         for index, raw in enumerate(asked.leads):
@@ -41,7 +44,9 @@ class Desk:
                 good[index] = self._lead(api.read_lead(raw), as_of)
             except api.Breach as breach:
                 results[index] = api.Refused(index, breach.problem(f"leads[{index}]"))
-        scores = self._scorer.score(list(good.values()), as_of, asked.reasons, asked.vector)
+        scores = self._scorer.score(
+            list(good.values()), as_of, asked.reasons, asked.vector, since, asked.if_done
+        )
         results.update(zip(good, scores, strict=True))
         made = [results[index] for index in range(len(asked.leads))]
         answer = api.ScoreAnswer(self._scorer.bundle.version, iso(as_of), True, made)

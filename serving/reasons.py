@@ -69,6 +69,30 @@ class Reasons:
             for row, topics in enumerate(order)
         ]
 
+    def moved(
+        self,
+        contributions: Floats,
+        earlier: Floats,
+        value: Callable[[int, int], Value],
+        before: Callable[[int, int], Value],
+        most: int,
+    ) -> list[list[Reason]]:
+        """The weightiest differences from earlier contributions; the text tells what was.
+
+        They are exact: the differences of all topics add up to that of the raw log-odds.
+        """
+        found = self.top(contributions - earlier, value, most)
+        places = {feature.name: place for place, feature in enumerate(self._features)}
+        return [
+            [self._since(reason, before(row, places[reason.feature])) for reason in reasons]
+            for row, reasons in enumerate(found)
+        ]
+
+    def _since(self, reason: Reason, was: Value) -> Reason:
+        feature = next(one for one in self._features if one.name == reason.feature)
+        then = "the same before" if was == reason.value else f"before: {_written(feature, was)}"
+        return msgspec.structs.replace(reason, text=f"{reason.text} ({then})")
+
     def _told(
         self,
         contributions: Floats,

@@ -49,6 +49,25 @@ class Deal(msgspec.Struct, frozen=True):
     high: float
 
 
+class Changed(msgspec.Struct, frozen=True):
+    """What the same model said of the lead at ``since``, and what moved its log-odds since then."""
+
+    since: str
+    probability: float
+    expected_value: float | None
+    reasons: list[Reason]
+
+
+class Prospect(msgspec.Struct, frozen=True):
+    """What the model would say of the lead after one more event.
+
+    It tells how such leads went on, not what the event brings about.
+    """
+
+    probability: float
+    expected_value: float | None
+
+
 class Score(msgspec.Struct, frozen=True, tag_field="status", tag="scored"):
     """What the model says of one lead as of a moment. Advice, not judgement.
 
@@ -61,6 +80,8 @@ class Score(msgspec.Struct, frozen=True, tag_field="status", tag="scored"):
       who this one is, what was done
     - ``grade`` and ``route``: where expected value (else probability) stands in the reference
     - ``vector``: the features behind the score by name, where asked for
+    - ``changed`` since an earlier moment (null: the lead was not there yet) and ``if_done``, the
+      prospect after each kind of event, where asked for
     """
 
     lead_id: str
@@ -76,6 +97,8 @@ class Score(msgspec.Struct, frozen=True, tag_field="status", tag="scored"):
     route: Route
     model_version: str
     vector: dict[str, Value] | UnsetType = UNSET
+    changed: Changed | UnsetType | None = UNSET
+    if_done: dict[str, Prospect] | UnsetType = UNSET
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,19 +154,86 @@ class Scorer:
         as_of: int,
         reasons: int = 3,
         vector: bool = False,
+        since: int | None = None,
+        if_done: Sequence[str] = (),
     ) -> list[Score]:
-        """Score leads, each by its own facts alone, with at most so many reasons."""
+        """Score leads, each by its own facts alone, with at most so many reasons.
+
+        ``since`` (microseconds): also what changed since then; ``if_done``: also what the model
+        would say after one event of each of these kinds, just before ``as_of``.
+        """
         vectors = [self.vector(lead_id, facts, as_of) for lead_id, facts in asked]
         matrix = self.bundle.model.encoder.rows(vectors)
         ids = [lead_id for lead_id, _ in asked]
         made = self.told(ids, as_of, matrix, lambda row, column: vectors[row][column], reasons)
-        if not vector:
-            return made
-        names = self.features.names
+        more: list[dict[str, Any]] = [{} for _ in asked]
+        if vector:
+            for extra, held in zip(more, vectors, strict=True):
+                extra["vector"] = dict(zip(self.features.names, held, strict=True))
+        if since is not None:
+            for extra, changed in zip(
+                more, self._changed(asked, since, vectors, reasons), strict=True
+            ):
+                extra["changed"] = changed
+        if if_done:
+            for extra, prospects in zip(more, self._prospects(asked, as_of, if_done), strict=True):
+                extra["if_done"] = prospects
         return [
-            msgspec.structs.replace(score, vector=dict(zip(names, held, strict=True)))
-            for score, held in zip(made, vectors, strict=True)
+            msgspec.structs.replace(score, **extra) if extra else score
+            for score, extra in zip(made, more, strict=True)
         ]
+
+    def _changed(
+        self,
+        asked: Sequence[tuple[str, Facts]],
+        since: int,
+        vectors: Sequence[Row],
+        reasons: int,
+    ) -> list[Changed | None]:
+        """What each lead's score was at ``since``, and what moved it."""
+        created = self.columns["leads"].index("created_at")
+        there = [
+            row
+            for row, (lead_id, facts) in enumerate(asked)
+            if next(one for one in facts.leads if one[0] == lead_id)[created] < since
+        ]
+        found: list[Changed | None] = [None] * len(asked)
+        if not there:
+            return found
+        then = [self.vector(asked[row][0], asked[row][1], since) for row in there]
+        encode = self.bundle.model.encoder.rows
+        said, earlier = self._look(encode(then))
+        _, today = self._look(encode([vectors[row] for row in there]))
+        moved = self._reasons.moved(
+            today, earlier, lambda row, column: vectors[there[row]][column],
+            lambda row, column: then[row][column], reasons,
+        )  # fmt: skip
+        for row, prospect, why in zip(there, _prospects(said), moved, strict=True):
+            found[row] = Changed(iso(since), prospect.probability, prospect.expected_value, why)
+        return found
+
+    def _prospects(
+        self, asked: Sequence[tuple[str, Facts]], as_of: int, kinds: Sequence[str]
+    ) -> list[dict[str, Prospect]]:
+        """For each lead and kind what the model says with one more such event."""
+        vectors = [
+            self.vector(lead_id, self._with_event(lead_id, facts, kind, as_of), as_of)
+            for lead_id, facts in asked
+            for kind in kinds
+        ]
+        if not vectors:
+            return []
+        said, _ = self._look(self.bundle.model.encoder.rows(vectors))
+        found = iter(_prospects(said))
+        return [{kind: next(found) for kind in kinds} for _ in asked]
+
+    def _with_event(self, lead_id: str, facts: Facts, kind: str, as_of: int) -> Facts:
+        held = {
+            "lead_id": lead_id, "event_id": "\U0010ffff", "kind": kind,
+            "occurred_at": as_of - 1, "known_at": as_of - 1,
+        }  # fmt: skip
+        event = tuple(held.get(name) for name in self.columns["events"])
+        return dataclasses.replace(facts, events=[*facts.events, event])
 
     def told(
         self,
@@ -196,6 +286,12 @@ class Scorer:
         if expected is None or reference.expected_value is None:
             return standing(said.probability, reference.probability)
         return standing(expected, reference.expected_value)
+
+
+def _prospects(said: Prediction) -> list[Prospect]:
+    chances = said.probability.tolist()
+    worth = [None] * len(chances) if said.expected_value is None else said.expected_value.tolist()
+    return [Prospect(*one) for one in zip(chances, worth, strict=True)]
 
 
 def _tabled(bundle: Bundle) -> Tabled | None:

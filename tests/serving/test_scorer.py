@@ -14,7 +14,7 @@ from features.language import FeatureSet, attribute, events
 from features.schema import History
 from features.times import DAY, micros
 from serving.reasons import Reasons
-from serving.scorer import Facts, Score, Scorer, score_table
+from serving.scorer import Changed, Facts, Score, Scorer, score_table
 from serving.store import Store
 from training.bundle import Bundle
 
@@ -166,3 +166,51 @@ def test_nobody_to_score_is_an_empty_list(loaded: Bundle, history: History) -> N
     empty = score_table(loaded, history, first)
     assert len(empty) == 0
     assert list(empty.columns) == list(score_table(loaded, history, first + 30 * DAY).columns)
+
+
+# --- what changed, and what would change it --------------------
+
+
+def test_what_changed_adds_up_and_is_what_was_said_then(
+    scorer: Scorer, asked: list[tuple[str, Facts]], today: int
+) -> None:
+    since, few = today - 14 * DAY, asked[:80]
+    scores = scorer.score(few, today, reasons=MOST, since=since)
+    model, created = scorer.bundle.model, scorer.columns["leads"].index("created_at")
+    seen = 0
+    for (lead_id, facts), score in zip(few, scores, strict=True):
+        own = next(row for row in facts.leads if row[0] == lead_id)
+        if own[created] >= since:
+            assert score.changed is None
+            continue
+        seen += 1
+        [then] = scorer.score([(lead_id, facts)], since)
+        assert isinstance(score.changed, Changed)
+        assert score.changed.probability == then.probability
+        assert then.expected_value is not None
+        assert score.changed.expected_value == then.expected_value.mean
+        rows = model.encoder.rows([scorer.vector(lead_id, facts, at) for at in (since, today)])
+        before, after = model.booster.predict(rows, raw_score=True)
+        moved = sum(reason.contribution for reason in score.changed.reasons)
+        assert moved == pytest.approx(after - before, abs=1e-9)
+        for reason in score.changed.reasons:
+            assert "before" in reason.text
+    assert seen > 10
+
+
+def test_a_prospect_is_the_score_after_the_event(
+    scorer: Scorer, asked: list[tuple[str, Facts]], today: int
+) -> None:
+    columns = scorer.columns["events"]
+    for lead_id, facts in asked[:10]:
+        [score] = scorer.score([(lead_id, facts)], today, if_done=["call", "reply"])
+        held = {"lead_id": lead_id, "event_id": "zzz", "kind": "call", "occurred_at": today - 1,
+                "known_at": today - 1}  # fmt: skip
+        event = tuple(held.get(name) for name in columns)
+        after = dataclasses.replace(facts, events=[*facts.events, event])
+        [done] = scorer.score([(lead_id, after)], today)
+        assert isinstance(score.if_done, dict)
+        assert score.if_done["call"].probability == done.probability
+        assert done.expected_value is not None
+        assert score.if_done["call"].expected_value == done.expected_value.mean
+        assert score.if_done["reply"].probability == score.probability  # never read: it tells
