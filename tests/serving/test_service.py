@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from features.schema import History
-from features.times import iso
+from features.times import DAY, iso
 from serving import run
 from serving.api import MOST_BYTES, MOST_EVENTS, MOST_LEADS
 from serving.run import ServiceError, serving
