@@ -28,8 +28,8 @@ def silent(step: str, share: float) -> None:
 
 @pytest.fixture(scope="module")
 def yesterday(funnel: Simulation) -> History:
-    """The funnel half a year ago, which has gone on since."""
-    return funnel.history.until(observed_until(funnel.history) - 180 * DAY)
+    """The funnel two months ago, which has gone on since."""
+    return funnel.history.until(observed_until(funnel.history) - 60 * DAY)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_another_recipe_makes_another_model_and_names_the_files(
 
 
 def test_until_is_what_was_known_then(yesterday: History, funnel: Simulation) -> None:
-    limit = from_micros([observed_until(funnel.history) - 180 * DAY])[0]
+    limit = from_micros([observed_until(funnel.history) - 60 * DAY])[0]
     for frame in (yesterday.events, yesterday.changes, yesterday.outcomes):
         assert (frame["known_at"] < limit).all()
     assert (yesterday.leads["created_at"] < limit).all()
