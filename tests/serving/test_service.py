@@ -337,7 +337,7 @@ def test_without_a_store_an_id_alone_is_refused(directory: Path) -> None:
     assert scored["status"] == "scored"
 
 
-@pytest.mark.parametrize("name", ["conversion.txt", "bundle.json", "SHA256SUMS"])
+@pytest.mark.parametrize("name", ["conversion.txt", "bundle.json"])
 def test_a_damaged_bundle_is_not_served(directory: Path, tmp_path: Path, name: str) -> None:
     broken = Path(shutil.copytree(directory, tmp_path / "broken"))
     content = (broken / name).read_bytes()
