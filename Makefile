@@ -38,7 +38,7 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -m slow
 
 lint: install
 	$(BIN)/ruff check .
