@@ -117,7 +117,8 @@ def application() -> Starlette:
 async def _score(request: Request) -> Response:
     asked, size = await _asked(request)
     state = request.app.state
-    if len(asked.leads) <= INLINE_LEADS and size <= INLINE_BYTES:
+    scored = len(asked.leads) * (1 + (asked.since is not None) + len(asked.if_done))
+    if scored <= INLINE_LEADS and size <= INLINE_BYTES:
         return _json(state.desk.score(asked))
     return _json(await anyio.to_thread.run_sync(state.desk.score, asked, limiter=state.working))
 

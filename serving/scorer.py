@@ -166,6 +166,8 @@ class Scorer:
         matrix = self.bundle.model.encoder.rows(vectors)
         ids = [lead_id for lead_id, _ in asked]
         made = self.told(ids, as_of, matrix, lambda row, column: vectors[row][column], reasons)
+        if not vector and since is None and not if_done:
+            return made
         more: list[dict[str, Any]] = [{} for _ in asked]
         if vector:
             for extra, held in zip(more, vectors, strict=True):
@@ -179,8 +181,7 @@ class Scorer:
             for extra, prospects in zip(more, self._prospects(asked, as_of, if_done), strict=True):
                 extra["if_done"] = prospects
         return [
-            msgspec.structs.replace(score, **extra) if extra else score
-            for score, extra in zip(made, more, strict=True)
+            msgspec.structs.replace(score, **extra) for score, extra in zip(made, more, strict=True)
         ]
 
     def _changed(

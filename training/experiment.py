@@ -213,8 +213,7 @@ def run(
     a training set that outgrows memory; ``grower`` is where trees grow. ``accepted`` are the
     audit's findings that need not stop a promotion, ``CODE:field`` -> because. ``tuning`` are the
     seconds to search for a better recipe, on what the first fold trains on: no row that is judged
-    has a say in it. Raises
-    :class:`training.timeline.TimelineError` when the history is too short,
+    has a say in it. Raises :class:`training.timeline.TimelineError` when the history is too short,
     :class:`training.findings.FindingsError` when an accepted finding was not found.
     """
     say = progress or _silent
@@ -223,15 +222,15 @@ def run(
     findings = accept(audited(history, source, planned), accepted or {})
     folds = planned.folds
     data = training_set(history, source, planned, say, directory)
-    directions = _directions(source, planned.features)
-    tuned = None
+    recipe, searched = recipe or Recipe(), {}
     if tuning:
         from training.tune import tune  # long to import, and rarely needed
 
         tuned = tune(data.where(folds[0].train(data.as_of)), tuning, say, grower)
-        recipe = tuned.recipe
+        recipe, searched = tuned.recipe, {"tuning": tuned.text}
+    directions = _directions(source, planned.features)
     if directions:
-        recipe = replace(recipe or Recipe(), directions=directions)
+        recipe = replace(recipe, directions=directions)
     judged = [
         _judge(data, fold, recipe, grower, say, f"fold {i} of {len(folds)}")
         for i, fold in enumerate(folds, start=1)
@@ -257,9 +256,7 @@ def run(
         verdict=verdict(data, model, evaluation, curve),
         random_split=flattering,
         ceiling=None if ceiling is None else _ceiling(ceiling, data.rows.loc[rows], test),
-        training=_facts(data, model)
-        | {"recipe": (recipe or Recipe()).text}
-        | ({"tuning": tuned.text} if tuned else {}),
+        training=_facts(data, model) | {"recipe": recipe.text} | searched,
         calibration=model.calibration.text,
         features=_top_features(model),
         notes=_notes(source, model),
@@ -268,19 +265,28 @@ def run(
         card=scorecard(model) if reached(model.rungs) == "scorecard" else None,
         groups=_groups(history, source, model, test, said[0]),
     )
-    trained_until = int(data.as_of.max()) + source.population.horizon
-    origin = bundle.Origin(
+    origin = _origin(history, source, data, recipe, findings)
+    return Result(report, model, data, origin, test, said)
+
+
+def _origin(
+    history: History,
+    source: Declared,
+    data: Training,
+    recipe: Recipe,
+    findings: tuple[Finding, ...],
+) -> bundle.Origin:
+    return bundle.Origin(
         source.name,
         source.population,
         source.timeless,
         tuple(source.reveals),
-        trained_until,
+        int(data.as_of.max()) + source.population.horizon,
         data.digest,
         observed_until(history),
-        recipe or Recipe(),
+        recipe,
         findings,
     )
-    return Result(report, model, data, origin, test, said)
 
 
 def _directions(source: Declared, features: FeatureSet) -> tuple[tuple[str, int], ...]:
