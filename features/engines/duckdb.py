@@ -40,6 +40,7 @@ class _Codes:
         known: set[str] = set().union(*(_encoded(c).dictionary.to_pylist() for c in columns))
         self._texts = sorted(known)
         self._numbers = {text: number for number, text in enumerate(self._texts)}
+        self._absent: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -51,7 +52,10 @@ class _Codes:
         return np.array([*numbers, -1])[places]
 
     def one(self, text: str) -> int:
-        return self._numbers.get(text, -1)
+        """Its number, or one below -1 of its own: two absent texts stay two conditions."""
+        if text in self._numbers:
+            return self._numbers[text]
+        return self._absent.setdefault(text, -2 - len(self._absent))
 
     def texts(self, codes: Ints) -> pd.Series:
         known = pa.array(self._texts, pa.large_string())

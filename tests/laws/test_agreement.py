@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.engines import compute, duckdb
-from features.language import FeatureSet
+from features.language import FeatureSet, attribute, rate
 from features.schema import History
-from tests.histories import FEATURE_SETS, busy, histories
+from features.times import DAY
+from tests.histories import FEATURE_SETS, busy, frame, histories, history
 from tests.judge import judge, scale
 
 HISTORIES, THOUSANDS = 200, 2_500
@@ -57,6 +58,13 @@ def test_duckdb_in_many_blocks_on_many_threads_equals_the_judge(
         patch.setattr(duckdb, "BLOCK", 1)
         found = compute(features, spine, history)
     agreed(found, judge(features, spine, history), features, history, "duckdb in blocks")
+
+
+def test_two_words_that_no_fact_has_stay_two_features() -> None:
+    lead = {"lead_id": "1", "created_at": 0, "account_id": None, "industry": "bank", "size": None}
+    spine = frame([{"lead_id": "1", "as_of": 9 * DAY}], "lead_id", "as_of")
+    rates = [rate(outcome, by=attribute("industry", "text")) for outcome in ("won", "lost")]
+    all_agree(history([lead], [], []), spine, FeatureSet(rates))
 
 
 def all_agree(history: History, spine: pd.DataFrame, features: FeatureSet) -> None:
