@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
@@ -13,11 +12,12 @@ from msgspec import Meta
 
 from features.language import FeatureSet
 from features.times import instant, instants
+from serving.problems import Problem, decode, invalid
 from serving.scorer import Facts, Score
 from training.calibrate import Calibration
 
 FIRST, UNMISTAKABLE, AFTER = map(instant, ("1900-01-01", "1973-04-01", "2200-01-01"))
-MOST_LEADS, MOST_EVENTS, MOST_BYTES = 1_000, 10_000, 16 * 2**20
+MOST_LEADS, MOST_EVENTS = 1_000, 10_000
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=1_000)]
@@ -121,17 +121,6 @@ class Envelope(_Strict, frozen=True):
     if_done: Annotated[list[Id], Meta(max_length=20)] = []
 
 
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """RFC 9457 problem details; ``field`` and ``remedy`` are ours."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    field: str | None = None
-    remedy: str | None = None
-
-
 class Refused(msgspec.Struct, frozen=True, tag_field="status", tag="refused"):
     """A lead that could not be scored, and why; the others of the call are not affected."""
 
@@ -172,63 +161,18 @@ class ModelCard(msgspec.Struct, frozen=True):
 Fact = TypeVar("Fact", Event, Change)
 
 
-class Breach(ValueError):
-    """What is wrong with a request or a lead of it; never holds the rejected value."""
-
-    def __init__(self, slug: str, title: str, detail: str, field: str = "", remedy: str = "",
-                 status: int = 422) -> None:  # fmt: skip
-        super().__init__(detail)
-        self.slug, self.title, self.detail = slug, title, detail
-        self.field, self.remedy, self.status = field, remedy, status
-
-    def problem(self, prefix: str = "") -> Problem:
-        """The problem details, the field's path behind ``prefix``."""
-        joint = "." if prefix and self.field and not self.field.startswith("[") else ""
-        return Problem(
-            type=f"urn:leadcast:problem:{self.slug}",
-            title=self.title,
-            status=self.status,
-            detail=self.detail,
-            field=f"{prefix}{joint}{self.field}" or None,
-            remedy=self.remedy or None,
-        )
-
-
-def invalid(field: str, detail: str, remedy: str) -> Breach:
-    """A breach of one field."""
-    return Breach("invalid-field", "A field breaks the contract", detail, field, remedy)
-
-
 _LEAD = msgspec.json.Decoder(Lead)
 _ENVELOPE = msgspec.json.Decoder(Envelope)
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_AT = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$", re.S)
-_NAMED = re.compile(r"(?:required|unknown) field `(.*)`", re.S)
-_PLAIN = re.compile(r"\w{1,60}")
-_REMEDIES = (
-    ("required field", "add it"),
-    ("unknown field", "leave it out, or correct its name: see /v1/openapi.json"),
-    ("RFC3339", "write ISO 8601 with an offset: 2026-01-31T09:30:00Z"),
-    ("timezone", "write ISO 8601 with an offset: 2026-01-31T09:30:00Z"),
-    ("length", "keep within the limit"),
-    ("Expected", "send a value of that type"),
-)
 
 
 def read_envelope(body: bytes) -> Envelope:
     """Read a request, its leads unread. Raises :class:`Breach`."""
-    try:
-        return _ENVELOPE.decode(body)
-    except _UNREADABLE as error:
-        raise _unread(error) from None
+    return decode(_ENVELOPE, body)
 
 
 def read_lead(raw: msgspec.Raw) -> Lead:
     """Read one lead. Raises :class:`Breach`."""
-    try:
-        return _LEAD.decode(raw)
-    except _UNREADABLE as error:
-        raise _unread(error) from None
+    return decode(_LEAD, raw)
 
 
 def read_time(time: Time, field: str) -> int:
@@ -241,28 +185,6 @@ def read_time(time: Time, field: str) -> int:
         remedy = "send ISO 8601 with an offset, or microseconds since 1970"
         raise invalid(field, "the time is not within the years 1900 to 2199", remedy)
     return moment
-
-
-def _malformed() -> Breach:
-    remedy = "send one JSON object, UTF-8, as described in /v1/openapi.json"
-    return Breach("malformed-json", "The body is not JSON", "the body cannot be read as JSON", "",
-                  remedy, 400)  # fmt: skip
-
-
-def _unread(error: Exception) -> Breach:
-    """msgspec names types, limits, paths and unknown keys, never values; odd keys are kept back."""
-    if not isinstance(error, msgspec.ValidationError):
-        return _malformed()
-    text = str(error)
-    at = _AT.search(text)
-    field, detail = at[1] if at else "", text[: at.start()] if at else text
-    named = _NAMED.search(detail)
-    if named and _PLAIN.fullmatch(named[1]):
-        field = f"{field}.{named[1]}".lstrip(".")
-    elif named:
-        detail = "Object contains unknown field"
-    remedy = next((remedy for word, remedy in _REMEDIES if word in detail), "correct it")
-    return invalid(field, detail, remedy)
 
 
 class Reader:

@@ -1,44 +1,39 @@
-"""The public description of ``/v1``, derived from its types."""
+"""The public description of ``/v1``, derived from its operations and their types."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from serving import api
+from serving.http import MOST_BYTES
+from serving.operation import Operation
+from serving.problems import Problem
 
-_TYPES = (api.ScoreRequest, api.ScoreAnswer, api.ModelCard, api.Problem)
 _REFUSALS = {
     "400": "The body is not JSON",
-    "413": f"The body is larger than {api.MOST_BYTES // 2**20} MiB",
+    "413": f"The body is larger than {MOST_BYTES // 2**20} MiB",
     "415": "The body is not declared as JSON",
     "422": "The request breaks the contract",
 }
 
 
-def _document() -> dict[str, Any]:
+def described(operations: Sequence[Operation]) -> bytes:
+    """The OpenAPI 3.1 document (JSON) of operations."""
+    types = [Problem]
+    for one in operations:
+        types += [sort for sort in (one.asks, one.answers, one.query) if sort not in (None, *types)]
     found, components = msgspec.json.schema_components(
-        _TYPES, ref_template="#/components/schemas/{name}"
+        types, ref_template="#/components/schemas/{name}"
     )
-    asked, answer, model, problem = found
-    refusals = {
-        status: _response(text, problem, "application/problem+json")
-        for status, text in _REFUSALS.items()
-    }
-    score = {
-        "operationId": "score",
-        "summary": "Score leads, by id or with their history",
-        "description": "Each lead has its own result: a refused one never costs the others.",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": asked}}},
-        "responses": {"200": _response("One result a lead, in order", answer), **refusals},
-    }
-    card = {
-        "operationId": "model",
-        "summary": "The model that answers",
-        "responses": {"200": _response("Its target, features and calibration", model)},
-    }
-    return {
+    schemas = dict(zip(types, found, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for one in operations:
+        queries = components.pop(one.query.__name__) if one.query else {}
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schemas, queries)
+    document = {
         "openapi": "3.1.0",
         "info": {
             "title": "Leadcast",
@@ -46,13 +41,41 @@ def _document() -> dict[str, Any]:
             "description": "How likely a lead is to convert, what it would be worth, and why. "
             "Scores are advice: a person decides.",
         },
-        "paths": {"/v1/score": {"post": score}, "/v1/model": {"get": card}},
+        "paths": paths,
         "components": {"schemas": components},
     }
+    return msgspec.json.encode(document)
+
+
+def _operation(
+    one: Operation, schemas: dict[Any, dict[str, Any]], query: dict[str, Any]
+) -> dict[str, Any]:
+    problem = schemas[Problem]
+    refusals = _REFUSALS if one.asks else {"422": _REFUSALS["422"]}
+    made: dict[str, Any] = {"operationId": one.name, "summary": one.summary}
+    if one.description:
+        made["description"] = one.description
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"{(\w+)}", one.path)
+    ] + [
+        {"name": name, "in": "query", "required": name in query.get("required", ()), "schema": held}
+        for name, held in query.get("properties", {}).items()
+    ]
+    if parameters:
+        made["parameters"] = parameters
+    if one.asks:
+        content = {"application/json": {"schema": schemas[one.asks]}}
+        made["requestBody"] = {"required": True, "content": content}
+    made["responses"] = {
+        str(one.status): _response(one.returns or one.summary, schemas[one.answers]),
+        **{
+            status: _response(text, problem, "application/problem+json")
+            for status, text in refusals.items()
+        },
+    }
+    return made
 
 
 def _response(text: str, schema: dict[str, Any], media: str = "application/json") -> dict[str, Any]:
     return {"description": text, "content": {media: {"schema": schema}}}
-
-
-OPENAPI = msgspec.json.encode(_document())

@@ -13,7 +13,8 @@ import bentoml
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.times import now
-from serving.app import Desk, application
+from serving.app import application
+from serving.routes.score import Desk
 from serving.scorer import Facts, Scorer
 from serving.store import Store
 from training import bundle

@@ -20,7 +20,8 @@ import pytest
 from features.schema import History
 from features.times import DAY, iso
 from serving import run
-from serving.api import MOST_BYTES, MOST_EVENTS, MOST_LEADS
+from serving.api import MOST_EVENTS, MOST_LEADS
+from serving.http import MOST_BYTES
 from serving.run import ServiceError, serving
 from serving.scorer import Scorer, score_table
 from serving.store import Store

@@ -1,0 +1,79 @@
+"""One HTTP request: its body within the limit, and answers in JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.problems import Breach, Problem
+
+MOST_BYTES = 16 * 2**20
+
+
+async def read_body(request: Request) -> bytes:
+    """The body of a request that says it is JSON. Raises :class:`Breach` (415, 413).
+
+    Bytes are counted as they come: a chunked body does not say how long it is.
+    """
+    sort = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if sort != "application/json":
+        raise Breach(
+            "unsupported-media-type", "The body is not declared as JSON",
+            "the header Content-Type does not say application/json",
+            remedy="send Content-Type: application/json", status=415,
+        )  # fmt: skip
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > MOST_BYTES:
+        raise _too_large()
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MOST_BYTES:
+            raise _too_large()
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large() -> Breach:
+    detail = f"the body is larger than {MOST_BYTES // 2**20} MiB"
+    return Breach("too-large", "The request is too large", detail,
+                  remedy="send fewer leads a call", status=413)  # fmt: skip
+
+
+def answer(content: bytes, status: int = 200, media: str = "application/json") -> Response:
+    """JSON that is encoded already."""
+    return Response(content, status, media_type=media)
+
+
+def problem_answer(problem: Problem) -> Response:
+    """Problem details as the answer."""
+    return answer(msgspec.json.encode(problem), problem.status, "application/problem+json")
+
+
+async def _breached(request: Request, error: Breach) -> Response:
+    del request
+    return problem_answer(error.problem())
+
+
+async def _no_such(request: Request, error: HTTPException) -> Response:
+    del request
+    made = Breach("no-such-route", "There is no such route", error.detail.lower(),
+                  remedy="see /v1/openapi.json", status=error.status_code)  # fmt: skip
+    response = problem_answer(made.problem())
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    del request, error
+    made = Breach("internal", "The service failed", "the request could not be answered",
+                  remedy="try again; if it lasts, see the log", status=500)  # fmt: skip
+    return problem_answer(made.problem())
+
+
+HANDLERS: dict[Any, Any] = {Breach: _breached, HTTPException: _no_such, Exception: _failed}
+"""What became of an exception: problem details, never a traceback."""

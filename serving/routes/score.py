@@ -1,0 +1,123 @@
+"""Score leads, by id or with their history, and tell which model answers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import anyio.to_thread
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from features.language import describe
+from features.times import duration_text, iso, now
+from serving import api
+from serving.http import answer, read_body
+from serving.operation import Operation
+from serving.problems import Breach, invalid
+from serving.scorer import Facts, Score, Scorer
+from serving.store import Store
+
+INLINE_LEADS, INLINE_BYTES = 16, 256 * 1024
+"""Larger requests are worked on in a thread, so that small ones need not wait for them."""
+
+
+class Desk:
+    """Answers requests with one model and, where there is one, a store."""
+
+    def __init__(self, scorer: Scorer, store: Store | None) -> None:
+        self._scorer, self._store = scorer, store
+        self._reader = api.Reader(scorer.features, scorer.columns)
+
+    def score(self, asked: api.Envelope) -> bytes:
+        """Answer ``POST /v1/score``. Raises :class:`serving.problems.Breach`."""
+        as_of = now() if asked.as_of is None else api.read_time(asked.as_of, "as_of")
+        since = None if asked.since is None else api.read_time(asked.since, "since")
+        if since is not None and since >= as_of:
+            raise invalid("since", "not before as_of", "ask for an earlier moment")
+        results: dict[int, Score | api.Refused] = {}
+        good: dict[int, tuple[str, Facts]] = {}
+        for index, raw in enumerate(asked.leads):
+            try:
+                good[index] = self._lead(api.read_lead(raw), as_of)
+            except Breach as breach:
+                results[index] = api.Refused(index, breach.problem(f"leads[{index}]"))
+        scores = self._scorer.score(
+            list(good.values()), as_of, asked.reasons, asked.vector, since, asked.if_done
+        )
+        results.update(zip(good, scores, strict=True))
+        made = [results[index] for index in range(len(asked.leads))]
+        version = self._scorer.bundle.version
+        return msgspec.json.encode(api.ScoreAnswer(version, iso(as_of), True, made))
+
+    def _lead(self, lead: api.Lead, as_of: int) -> tuple[str, Facts]:
+        facts = self._stored(lead.lead_id, as_of) if lead.stored else self._reader.facts(lead)
+        created = self._scorer.columns["leads"].index("created_at")
+        own = next(row for row in facts.leads if row[0] == lead.lead_id)
+        if own[created] >= as_of:
+            detail = "the lead is created at or after as_of"
+            raise invalid("created_at", detail, "score it as of a later time")
+        return lead.lead_id, facts
+
+    def _stored(self, lead_id: str, as_of: int) -> Facts:
+        if self._store is None:
+            detail = "there is no store to read the history from"
+            raise invalid("created_at", detail, "send created_at and the history")
+        facts = self._store.read(lead_id, self._scorer.columns, self._scorer.account)
+        if facts is None:
+            remedy = "send created_at and the history, or store the lead first"
+            raise invalid("lead_id", "not in the store", remedy)
+        settled = self._store.settled(lead_id)
+        if settled is not None and settled < as_of:
+            detail = "the lead's outcome is known: there is nothing to predict"
+            raise invalid("lead_id", detail, "ask for open leads, or an earlier as_of")
+        return facts
+
+    @cached_property
+    def model(self) -> bytes:
+        """Answer ``GET /v1/model``."""
+        bundle, about = self._scorer.bundle, self._scorer.bundle.about
+        return msgspec.json.encode(
+            api.ModelCard(
+                version=bundle.version,
+                source=about.source,
+                target=about.target,
+                horizon=None if about.timeless else duration_text(about.horizon),
+                trained_until=None if about.timeless else iso(about.trained_until),
+                calibration=about.calibration,
+                values=about.value is not None,
+                never_read=about.reveals,
+                features=describe(self._scorer.features),
+                fingerprint=about.fingerprint,
+                data_digest=about.data_digest,
+                versions=about.versions,
+            )
+        )
+
+
+async def _score(request: Request) -> Response:
+    body = await read_body(request)
+    asked = api.read_envelope(body)
+    state = request.app.state
+    scored = len(asked.leads) * (1 + (asked.since is not None) + len(asked.if_done))
+    if scored <= INLINE_LEADS and len(body) <= INLINE_BYTES:
+        return answer(state.desk.score(asked))
+    return answer(await anyio.to_thread.run_sync(state.desk.score, asked, limiter=state.working))
+
+
+async def _model(request: Request) -> Response:
+    return answer(request.app.state.desk.model)
+
+
+OPERATIONS = (
+    Operation(
+        "score", "POST", "/v1/score", _score, "Score leads, by id or with their history",
+        api.ScoreAnswer, "score", asks=api.ScoreRequest,
+        description="Each lead has its own result: a refused one never costs the others.",
+        returns="One result a lead, in order",
+    ),
+    Operation(
+        "model", "GET", "/v1/model", _model, "The model that answers", api.ModelCard, "score",
+        returns="Its target, features and calibration",
+    ),
+)  # fmt: skip
