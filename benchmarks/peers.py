@@ -4,9 +4,10 @@
 
 BPIC 2012, the rows and features of `benchmarks.features`. Each contender is a process of its own,
 in a virtual environment of its own under benchmarks/.peers (made on the first run) where its pins
-differ from ours. All compute in turn, round after round; the best round's processor seconds count,
-all threads and helper processes (seconds on the clock stand beside them). A time counts only when
-the numbers equal ours. featuretools computes a sample of the rows, and its time a row is compared.
+differ from ours. All compute in turn, round after round; a bar takes the best round's seconds on
+the clock, on all cores that a contender uses. Beside them stand the processor seconds of all its
+threads and helper processes. A time counts only when the numbers equal ours. featuretools computes
+a sample of the rows, and its time a row is compared.
 The bar against pandas is the merge: it counts facts that are known late, as ours does. NumPy's
 running totals are shown beside it; they are right only where no fact is known late, as here.
 """
@@ -190,16 +191,17 @@ def main() -> int:
 def _report(entered: list[Contender], wrong: dict[str, list[str]], rows: int, sampled: int) -> int:
     """The table and the bars; 1 when a contender's numbers are not ours."""
 
-    cpu = {one.name: min(one.cpus) / (sampled if one.sampled else rows) for one in entered}
-    ours = cpu["leadcast"]
-    print("| contender | rows | CPU s | CPU us a row | over ours | s | peak | numbers |")
+    size = {one.name: sampled if one.sampled else rows for one in entered}
+    clock = {one.name: min(one.walls) / size[one.name] for one in entered}
+    cpu = {one.name: min(one.cpus) / size[one.name] for one in entered}
+    print("| contender | rows | s | over ours | CPU s | over ours | peak | numbers |")
     print("|---|---|---|---|---|---|---|---|")
     for one in entered:
         numbers = f"{len(wrong[one.name])} columns differ" if wrong[one.name] else "equal"
         print(
-            f"| {one.name} | {sampled if one.sampled else rows:,} | {min(one.cpus):.2f} | "
-            f"{1e6 * cpu[one.name]:,.2f} | {cpu[one.name] / ours:,.2f} | {min(one.walls):.2f} | "
-            f"{one.peak:,.0f} MiB | {numbers} |"
+            f"| {one.name} | {size[one.name]:,} | {min(one.walls):.2f} | "
+            f"{clock[one.name] / clock['leadcast']:,.2f} | {min(one.cpus):.2f} | "
+            f"{cpu[one.name] / cpu['leadcast']:,.2f} | {one.peak:,.0f} MiB | {numbers} |"
         )
     bars = {
         "featuretools_dfs": ("features-over-featuretools", 100.0),
@@ -209,12 +211,12 @@ def _report(entered: list[Contender], wrong: dict[str, list[str]], rows: int, sa
     }
     for script, (name, limit) in bars.items():
         them = [
-            cpu[one.name]
+            clock[one.name]
             for one in entered
             if one.script == script and one.way != "running" and not wrong[one.name]
         ]
         if them:
-            bar(name, min(them) / ours, limit, ">=")
+            bar(name, min(them) / clock["leadcast"], limit, ">=")
     return 1 if any(wrong.values()) else 0
 
 

@@ -12,7 +12,7 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
-from training.dataset import BLOCK, Training
+from training.dataset import BLOCK, StoredSet, Training
 from training.encode import Encoder
 
 Floats = npt.NDArray[np.float64]
@@ -82,12 +82,15 @@ class Grower(Protocol):
 
 
 class _Here:
-    """Grows on this machine: rows are binned once, block by block, to about a byte a value."""
+    """Grows on this machine: rows are binned once, block by block, to about a byte a value.
+
+    Rows that stay on disk are many: their folds grow one after another, for each copies its rows.
+    """
 
     def __init__(
         self, rows: Encoded, target: Floats, weight: Floats, parameters: Mapping[str, Any]
     ) -> None:
-        self.at_once = os.cpu_count() or 1
+        self.at_once = 1 if isinstance(rows.data, StoredSet) else os.cpu_count() or 1
         self._parameters = dict(parameters)
         self._data = lgb.Dataset(
             rows,

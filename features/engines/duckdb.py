@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from itertools import pairwise
 
 import duckdb
 import msgspec
@@ -141,17 +144,14 @@ def run(
     features: FeatureSet, spine: pd.DataFrame, history: History, progress: Progress
 ) -> pd.DataFrame:
     """Compute in blocks of leads; see :func:`features.engines.compute`."""
+    laid = _pool().submit(_Layout, features, len(spine))  # mostly waits for memory
     blocks = _Blocks(features, spine, history)
-    layout = _Layout(features, len(spine))
+    layout = laid.result()
     work = _Work(features, blocks, layout)
     work.segments()
-    pairs = list(zip(blocks.edges, blocks.edges[1:], strict=False))
-    if len(pairs) == 1:
-        work.block(pairs[0])
-    else:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for done, _ in enumerate(pool.map(work.block, pairs), start=1):
-                progress(done / len(pairs))
+    pairs = list(pairwise(blocks.edges))
+    for done, _ in enumerate(_pool().map(work.block, pairs), start=1):
+        progress(done / len(pairs))
     return layout.frame(blocks)
 
 
@@ -186,6 +186,12 @@ class _Layout:
 _THREAD = threading.local()
 
 
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that stay, each with its engine: to make one costs as much as a small block."""
+    return ThreadPoolExecutor(os.cpu_count())
+
+
 def _connection() -> duckdb.DuckDBPyConnection:
     """This thread's own engine; blocks run side by side, so each one uses one core."""
     if not hasattr(_THREAD, "duckdb"):
@@ -212,26 +218,33 @@ class _Work:
         rows = self._blocks.places(*groups)
         if not len(rows):
             return
-        con = self._read(groups, len(rows))
-        for cells, targets in self._statements:
-            self._scatter(con.sql(cells.sql).to_arrow_table(), cells, targets, rows)
-        self._run_wide(con, *self._rest, rows)
+        with self._read(groups, len(rows)) as con:
+            for cells, targets in self._statements:
+                self._scatter(con.sql(cells.sql).to_arrow_table(), cells, targets, rows)
+            self._run_wide(con, *self._rest, rows)
 
     def segments(self) -> None:
         """Compute, over all leads at once, what depends on other leads than those of a block."""
         everyone = (self._blocks.edges[0], self._blocks.edges[-1])
         rows = self._blocks.places(*everyone)
         if self._segments[1] and len(rows):
-            self._run_wide(self._read(everyone, len(rows)), *self._segments, rows)
+            with self._read(everyone, len(rows)) as con:
+                self._run_wide(con, *self._segments, rows)
 
-    def _read(self, groups: tuple[int, int], rows: int) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def _read(self, groups: tuple[int, int], rows: int) -> Iterator[duckdb.DuckDBPyConnection]:
+        """This thread's engine with the tables of a block, while the context is open."""
         con = _connection()
         tables = self._blocks.tables(*groups)
         numbers = pa.array(np.arange(rows, dtype=np.int32))
         con.register("spine", tables["spine"].append_column("_row", numbers))
         for name in KEYS:
             con.register(name, tables[name])
-        return con
+        try:
+            yield con
+        finally:
+            for name in ("spine", *KEYS):
+                con.unregister(name)
 
     def _wide(self, positions: list[int], declared: Sequence[Feature]) -> tuple[str, list[int]]:
         chosen = FeatureSet(self._coded(declared[position]) for position in positions)
