@@ -178,12 +178,19 @@ def load(source: Source, quarantine: Path | None = None) -> History:
 
 @main.command()
 @_config
-def plan(config: Path) -> None:
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw it into this file: .svg, .png or .pdf.",
+)  # fmt: skip
+def plan(config: Path, plot: Path | None) -> None:
     """Draw how time will be cut into training, embargo and test, without computing anything."""
     from training.experiment import plan as planned
 
     source = Source.from_toml(config)
     found = planned(load(source), source)
+    if plot is not None:
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        found.figure.savefig(plot)
     console.print(found.picture, markup=False)
     console.print(f"\n{len(found.rows):,} labelled rows, {len(found.features)} features")
 

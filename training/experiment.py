@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from features import catalog
 from features.feature import Feature
@@ -24,8 +25,10 @@ from training import bundle, timeline
 from training.audit import audit
 from training.baselines import BaseRate, Contender, NaiveBayes, Scorecard
 from training.dataset import Training, blocks, build, labelled
+from training.dependence import dependence
 from training.evaluate import Outcomes, Predictions, evaluate, measure
 from training.extend import keep
+from training.figures import timeline_figure
 from training.findings import Finding, accept
 from training.groups import Group, by_group
 from training.grow import Grower, here
@@ -46,7 +49,7 @@ CAPACITY = 0.2
 CONTENDER_ROWS = 400_000
 _RANDOM_ROWS = 40_000
 _REFERENCE_ROWS = 20_000
-_SEGMENTS = 3
+_SEGMENTS, _DEPENDENCE = 3, 6
 _CONTENDERS: dict[str, Contender] = {
     "base rate": BaseRate(),
     "naive Bayes": NaiveBayes(),
@@ -129,6 +132,11 @@ class Plan:
     def picture(self) -> str:
         """The folds drawn as text."""
         return timeline.picture(micros(self.rows["as_of"]), self.folds)
+
+    @property
+    def figure(self) -> Figure:
+        """The folds drawn over the rows of each week."""
+        return timeline_figure(micros(self.rows["as_of"]), self.folds)
 
 
 def plan(history: History, source: Declared, features: FeatureSet | None = None) -> Plan:
@@ -247,6 +255,7 @@ def run(
     say("report", 0.0)
     evaluation = evaluate(test, said, main=MAIN, capacity=CAPACITY)
     curve = learning_curve(data, model, recipe, grower)
+    leaned = _top_features(model)
     report = Report(
         title=f"Leadcast on {source.name}",
         source=source.name,
@@ -258,7 +267,8 @@ def run(
         ceiling=None if ceiling is None else _ceiling(ceiling, data.rows.loc[rows], test),
         training=_facts(data, model) | {"recipe": recipe.text} | searched,
         calibration=model.calibration.text,
-        features=_top_features(model),
+        features=leaned,
+        dependence=dependence(model, data, [one.name for one in leaned[:_DEPENDENCE]]),
         notes=_notes(source, model),
         findings=findings,
         rungs=model.rungs,

@@ -5,18 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
 import jinja2
-import matplotlib
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from features.times import iso
-from training.evaluate import ORACLE, SHARES, Estimate, Evaluation, Floats
+from training.dependence import Dependence
+from training.evaluate import SHARES, Estimate, Evaluation, Floats
+from training.figures import figures, percent, svg, whole
 from training.findings import Finding
 from training.groups import FOUR_FIFTHS, Group
 from training.ladder import Rung
@@ -32,16 +30,6 @@ _MEASURES = {
     "value_coverage": ("deal value inside its interval", 3),
 }
 _WIDTH = 100
-_MAIN, _QUIET, _FAINT = "#1b5e9e", "#6b7680", "#d5dbe1"
-_OTHERS = ("#c0702a", "#4c8c4a", "#8a5aa3", "#a8495a", "#3d8f93")
-
-_RELIABILITY = (
-    "Reliability: what was predicted and what came true, ten bins of equal count. The bars hold "
-    "all together with 90 %; a model that means what it says lies on the diagonal. Below: how "
-    "many rows got which prediction."
-)
-_GAIN = "Gain: working the best rows first, the share of all conversions reached."
-_VALUE = "Value: working the most valuable rows first, the share of all realised value reached."
 
 
 @dataclass(frozen=True)
@@ -64,6 +52,7 @@ class Report:
     - ``verdict``: whether to use it, in sentences; ``rungs``: how each kind of model did where
       conversions were few; ``card``: the points of a scorecard, base first
     - ``groups``: calibration and selection of the groups of some fields
+    - ``dependence``: what the model makes of the features it leans on most
     - ``findings``: of the audit, blocking ones first
     - ``timeline``: a preformatted picture; ``target`` names outcome and horizon
     """
@@ -81,6 +70,7 @@ class Report:
     notes: Sequence[str] = ()
     findings: Sequence[Finding] = ()
     groups: Sequence[Group] = ()
+    dependence: Sequence[Dependence] = ()
     verdict: Sequence[str] = ()
     rungs: Sequence[Rung] = ()
     card: tuple[float, Sequence[Points]] | None = None
@@ -126,20 +116,11 @@ def html(report: Report) -> str:
         report=report,
         facts=_facts(report),
         tables=_tables(report),
-        figures=[(caption, Markup(_svg(drawn))) for caption, drawn in figures(report.evaluation)],
+        figures=[
+            (caption, Markup(svg(drawn)))
+            for caption, drawn in figures(report.evaluation, report.dependence)
+        ],
     )
-
-
-def figures(evaluation: Evaluation) -> list[tuple[str, Figure]]:
-    """Captions and figures: reliability, gain and, when values are known, value curves."""
-    drawn = [(_RELIABILITY, _reliability_figure(evaluation))]
-    if evaluation.gain:
-        axis = "share of conversions among them"
-        drawn.append((_GAIN, _curves(evaluation, evaluation.gain, axis)))
-    if evaluation.value:
-        axis = "share of realised value they hold"
-        drawn.append((_VALUE, _curves(evaluation, evaluation.value, axis)))
-    return drawn
 
 
 def _facts(report: Report) -> dict[str, str]:
@@ -149,7 +130,7 @@ def _facts(report: Report) -> dict[str, str]:
         "source": report.source,
         "target": report.target,
         "tested": f"{first} to {last}: {found.rows:,} rows of {found.leads:,} leads, "
-        f"{found.conversions:,} converted ({_percent(found.positive_rate)})",
+        f"{found.conversions:,} converted ({percent(found.positive_rate)})",
         "calibration": report.calibration,
     }
 
@@ -159,10 +140,11 @@ def _tables(report: Report) -> list[_Table]:
     audit = _findings(report.findings)
     tables = [_honest(report), audit, _contenders(found), _differences(found), _reliability(found)]
     tables += [_capacity(found), _by_group(report)]
-    leaned = [(f.name, _percent(f.gain), f.sentence) for f in report.features]
+    leaned = [(f.name, percent(f.gain), f.sentence) for f in report.features]
     tables += [_ladder(report.rungs), _card(report.card)]
     header = ("feature", "gain", "meaning")
     tables.append(_Table("What the model leans on", "share of the total gain", header, leaned, 3))
+    tables.append(_moves(report.dependence))
     facts = [(name, _fact(value)) for name, value in report.training.items()]
     tables.append(_Table("Training", "", (), facts, words=2))
     return [table for table in tables if table.rows or table is audit]
@@ -183,7 +165,7 @@ def _honest(report: Report) -> _Table:
         for name, (label, digits) in _MEASURES.items()
         if (estimate := report.evaluation.measures[report.evaluation.main][name]).value is not None
     ]
-    best = _whole(report.evaluation.capacity)
+    best = whole(report.evaluation.capacity)
     note = f"out of time, 90 % intervals by lead; lift and value in the best {best} of the rows"
     if report.random_split:
         note += "; beside it what a random split would have claimed"
@@ -241,9 +223,9 @@ def _reliability(found: Evaluation) -> _Table:
             f"{number}",
             f"{line.rows:,}",
             f"{line.leads:,}",
-            _percent(line.predicted),
-            _percent(line.observed),
-            f"{_percent(line.low)} to {_percent(line.high)}",
+            percent(line.predicted),
+            percent(line.observed),
+            f"{percent(line.low)} to {percent(line.high)}",
             "" if line.low <= line.predicted <= line.high else "outside",
         )
         for number, line in enumerate(found.reliability, 1)
@@ -260,10 +242,10 @@ def _capacity(found: Evaluation) -> _Table:
     for name in dict.fromkeys([*found.gain, *found.value]):
         won, value = held(found.gain.get(name)), held(found.value.get(name))
         lift = None if won is None else won / found.capacity
-        rows.append((name, _percent(won), _number(lift, 2), _percent(value)))
+        rows.append((name, percent(won), _number(lift, 2), percent(value)))
     header = ("in order of", "conversions held", "lift", "value held")
     note = "conversions in order of probability; value in order of expected value where one is said"
-    return _Table(f"The best {_whole(found.capacity)} of the rows", note, header, rows)
+    return _Table(f"The best {whole(found.capacity)} of the rows", note, header, rows)
 
 
 def _ladder(rungs: Sequence[Rung]) -> _Table:
@@ -289,23 +271,41 @@ def _card(card: tuple[float, Sequence[Points]] | None) -> _Table:
     return _Table("Scorecard", note, ("feature", "when", "points"), rows, 2)
 
 
+def _moves(found: Sequence[Dependence]) -> _Table:
+    def at(one: Dependence, place: int) -> tuple[str, str]:
+        value = one.values[place]
+        told = f"{value:,.4g}" if isinstance(value, float) else value or one.feature.null
+        return percent(float(one.probability[place])), f"at {told}"
+
+    rows = [
+        (
+            one.feature.name,
+            *at(one, int(one.probability.argmin())),
+            *at(one, int(one.probability.argmax())),
+        )
+        for one in found
+    ]
+    note = "mean probability of the latest rows, were they all to hold that value"
+    return _Table("What it makes of them", note, ("feature", "lowest", "", "highest", ""), rows)
+
+
 def _by_group(report: Report) -> _Table:
     rows = [
         (
             f"{one.field}{' (protected)' if one.protected else ''}",
             one.value,
             f"{one.leads:,}",
-            _percent(one.predicted),
-            _percent(one.observed),
-            f"{_percent(one.low)} to {_percent(one.high)}",
-            _percent(one.selected),
+            percent(one.predicted),
+            percent(one.observed),
+            f"{percent(one.low)} to {percent(one.high)}",
+            percent(one.selected),
             _number(one.ratio, 2),
             _remark(one),
         )
         for one in report.groups
     ]
     header = ("field", "group", "leads", "predicted", "observed", "90 % band of a field",
-              f"in best {_whole(report.evaluation.capacity)}", "ratio", "")  # fmt: skip
+              f"in best {whole(report.evaluation.capacity)}", "ratio", "")  # fmt: skip
     note = (
         "calibration and selection by group; ratio: the share selected over that of the field's "
         "most selected group (protected fields are never read by the model)"
@@ -338,79 +338,6 @@ def _aligned(table: _Table) -> list[str]:
     return lines
 
 
-def _reliability_figure(found: Evaluation) -> Figure:
-    figure = Figure(figsize=(5.2, 5.0), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    upper.plot([0, 1], [0, 1], color=_QUIET, lw=1, ls=(0, (4, 3)))
-    said = np.array([line.predicted for line in found.reliability])
-    seen = np.array([line.observed for line in found.reliability])
-    low, high = np.array([(line.low, line.high) for line in found.reliability]).T
-    reach = np.maximum([seen - low, high - seen], 0)
-    upper.errorbar(said, seen, reach, color=_MAIN, fmt="o-", ms=4.5, lw=1.2, capsize=3)
-    upper.axhline(found.positive_rate, color=_FAINT, lw=1, zorder=0)
-    upper.annotate(
-        "base rate",
-        (1, found.positive_rate),
-        (-2, 3),
-        textcoords="offset points",
-        ha="right",
-        color=_QUIET,
-        fontsize=8,
-    )
-    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="observed rate")
-    steps = np.linspace(0, 1, found.scores.shape[1] + 1)
-    lost, won = found.scores
-    lower.bar(steps[:-1], won, 0.05, align="edge", color=_MAIN, label="converted")
-    lower.bar(steps[:-1], lost, 0.05, won, align="edge", color=_FAINT, label="did not convert")
-    lower.set(xlabel="predicted probability", ylabel="rows")
-    lower.legend(frameon=False, fontsize=8)
-    for axes in (upper, lower):
-        _tidy(axes)
-    return figure
-
-
-def _curves(found: Evaluation, curves: Mapping[str, Floats], axis: str) -> Figure:
-    """Main's curve over the others; the line of no order; a mark at capacity."""
-    figure = Figure(figsize=(5.2, 5.0), layout="constrained")
-    axes = figure.subplots()
-    axes.axvline(found.capacity, color=_FAINT, lw=1, zorder=0)
-    axes.plot([0, 1], [0, 1], color=_QUIET, lw=1, ls=(0, (4, 3)), label="no order")
-    for name, curve in curves.items():
-        colour, width, dash = _stroke(found, name)
-        reached = _percent(float(np.interp(found.capacity, SHARES, curve)))
-        axes.plot(SHARES, curve, c=colour, lw=width, ls=dash, label=f"{name} ({reached})")
-    axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="share of rows worked", ylabel=axis)
-    title = f"reached with {_whole(found.capacity)} of the rows"
-    axes.legend(frameon=False, fontsize=8, title=title, title_fontsize=8, loc="lower right")
-    _tidy(axes)
-    return figure
-
-
-def _stroke(found: Evaluation, name: str) -> tuple[str, float, str]:
-    """Colour, width and dash of a curve, the same in every figure."""
-    if name == found.main:
-        return _MAIN, 2.4, "-"
-    others = [other for other in found.measures if other != found.main]
-    if name in others:
-        return _OTHERS[others.index(name) % len(_OTHERS)], 1.3, "-"
-    return ("black", 1.0, ":") if name == ORACLE else (_MAIN, 1.0, "--")
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=_QUIET, labelsize=8)
-
-
-def _svg(figure: Figure) -> str:
-    """The figure as an ``<svg>`` element: text stays text, same figure same bytes."""
-    page = BytesIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "leadcast"}):
-        figure.savefig(page, format="svg", metadata=nothing)
-    drawn = page.getvalue().decode()
-    return drawn[drawn.index("<svg") :]
-
-
 def _interval(estimate: Estimate, digits: int, sign: str = "") -> str:
     if estimate.low is None or estimate.high is None:
         return _number(estimate.value, digits, sign)
@@ -420,14 +347,6 @@ def _interval(estimate: Estimate, digits: int, sign: str = "") -> str:
 
 def _number(value: float | None, digits: int, sign: str = "") -> str:
     return "-" if value is None else f"{value:{sign}.{digits}f}"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
-
-
-def _whole(share: float) -> str:
-    return f"{100 * share:g} %"
 
 
 def _fact(value: str | int | float) -> str:

@@ -11,7 +11,8 @@ import pytest
 
 from features.times import instant
 from training.evaluate import Evaluation, Outcomes, Predictions, evaluate
-from training.report import Report, TopFeature, figures, html, text
+from training.figures import figures
+from training.report import Report, TopFeature, html, text
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
