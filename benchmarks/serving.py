@@ -1,9 +1,14 @@
-"""One lead with 50 events over HTTP, against a service that answers a constant.
+"""The whole score over HTTP against bare predicts and constants, all on loopback in one run.
 
     python -m benchmarks.serving [--quick]
 
-Both are BentoML services of one configuration on loopback; the constant one reads the whole body.
-The same requests go to both in turn, over one kept connection each.
+Ours answers features, both heads and reasons for leads whose history is in the request. The peers
+answer the conversion booster's bare predict for ready-made rows: `mlflow models serve` and BentoML
+as it comes; the floors answer a constant. Load comes from a process of its own
+(:mod:`benchmarks.load`); processor time is that of the server's processes.
+
+MLflow is asked by `dataframe_split`, the form of its documentation. Bare arrays (`inputs`) are the
+cheaper form for one row: that is told too.
 """
 
 from __future__ import annotations
@@ -16,77 +21,79 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
+import lightgbm as lgb
 import msgspec
 import numpy as np
 import pandas as pd
 
 from benchmarks.bar import bar
-from features import catalog
-from features.outcomes import observed_until
-from features.schema import TABLES, History
+from benchmarks.funnel_requests import bodies, leads, model
+from benchmarks.load import Measured, measure
+from benchmarks.rival_services import started
+from features.schema import History
 from features.simulate import simulate
-from features.source import Population
-from features.times import DAY, iso, micros
 from serving.run import process, serving
-from training import bundle
-from training.dataset import build, labelled
-from training.model import train
 
-EVENTS, LEADS = 50, 50
+EVENTS, MOST_EVENTS, LEADS, MANY = 10, 50, 50, 100
 HEADERS = {"Content-Type": "application/json"}
+Told = dict[str, Measured]
 
 
-def model(history: History, directory: Path) -> None:
-    """Train on the default features of a weekly population, and write the bundle."""
-    population = Population("weekly", None, 28 * DAY, 0, "won")
-    data = build(labelled(history, population), catalog.default(history), history)
-    made = train(data)
-    until = int(data.as_of.max()) + population.horizon
-    origin = bundle.Origin("benchmark", population, False, (), until, data.digest)
-    bundle.write(made, origin, made.encoder.matrix(data.columns)[-5_000:], directory)
-    print(f"{len(data.features)} features, {made.booster.num_trees()} trees")
+def prepare(history: History, scratch: Path) -> None:
+    """Write the bundle, MLflow's model and the bodies: JSON lines, one file a kind of load."""
+    from mlflow.lightgbm import save_model
 
+    rows = np.nan_to_num(model(history, scratch / "bundle"))[-MANY:]  # JSON knows no NaN
+    booster = lgb.Booster(model_file=scratch / "bundle" / "conversion.txt")
+    save_model(booster, scratch / "mlflow")
+    few, chosen = leads(history, EVENTS, LEADS), leads(history, EVENTS, MANY)
+    one, every = [[lead] for lead in few], rows.tolist()
+    columns = list(range(rows.shape[1]))
 
-def bodies(history: History) -> list[bytes]:
-    """Requests of one lead with its latest 50 events and its changes."""
-    counts = history.events["lead_id"].value_counts()
-    chosen = sorted(counts[counts >= EVENTS].index)[:LEADS]
-    as_of = iso(observed_until(history))
-    return [
-        msgspec.json.encode({"as_of": as_of, "leads": [_lead(history, lead)]}) for lead in chosen
-    ]
+    def frame(data: list[list[float]]) -> bytes:
+        return msgspec.json.encode({"dataframe_split": {"columns": columns, "data": data}})
 
-
-def _lead(history: History, lead_id: str) -> dict[str, Any]:
-    def own(frame: pd.DataFrame) -> pd.DataFrame:
-        return frame[frame["lead_id"] == lead_id].drop(columns="lead_id")
-
-    lead = records(history.leads[history.leads["lead_id"] == lead_id])[0]
-    events = [_nested(one, "events", "properties") for one in records(own(history.events))]
-    return {**_nested(lead, "leads", "attributes"), "events": events[-EVENTS:],
-            "changes": records(own(history.changes))}  # fmt: skip
-
-
-def _nested(record: dict[str, Any], table: str, name: str) -> dict[str, Any]:
-    own = {key: value for key, value in record.items() if key in TABLES[table]}
-    return {**own, name: {key: value for key, value in record.items() if key not in own}}
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON takes them: ISO times, nothing missing."""
-    columns = {
-        name: [iso(one) for one in micros(frame[name]).tolist()]
-        if name.endswith("_at")
-        else frame[name]
-        for name in frame.columns
+    asked = {
+        "reasons": bodies(history, one),
+        "plain": bodies(history, one, reasons=0),
+        "many": bodies(history, [chosen], reasons=0),
+        "frame": [frame([row]) for row in every],
+        "frames": [frame(every)],
+        "array": [msgspec.json.encode({"inputs": [row]}) for row in every],
+        "rows": [msgspec.json.encode({"rows": [row]}) for row in every],
     }
-    rows = zip(*columns.values(), strict=True)
-    return [
-        {name: value for name, value in zip(columns, row, strict=True) if value == value}
-        for row in rows
-    ]
+    for name, made in asked.items():
+        (scratch / name).write_bytes(b"\n".join(made))
+
+
+def peers(scratch: Path, seconds: float, told: Told) -> None:
+    """Load MLflow, BentoML as it comes and the bare floor, one at a time."""
+    with started.mlflow(scratch / "mlflow", free_port()) as server:
+        path = "/invocations"
+        measure(server, path, scratch / "frame", 1)
+        told["mlflow"] = measure(server, path, scratch / "frame", seconds)
+        told["mlflow, array"] = measure(server, path, scratch / "array", seconds)
+        told["mlflow, 100 rows"] = measure(server, path, scratch / "frames", seconds)
+        told["mlflow, array, 500/s"] = measure(server, path, scratch / "array", seconds, 500)
+        told["mlflow, 500/s"] = measure(server, path, scratch / "frame", seconds, 500)
+    with started.bento(scratch / "bundle" / "conversion.txt", free_port()) as server:
+        measure(server, "/predict", scratch / "rows", 1)
+        told["bentoml"] = measure(server, "/predict", scratch / "rows", seconds)
+    with started.starlette(free_port()) as server:
+        told["starlette, constant"] = measure(server, "/constant", scratch / "plain", seconds)
+
+
+def ours(scratch: Path, seconds: float, sustained: float, told: Told) -> None:
+    """Load our service in all its ways."""
+    with serving(scratch / "bundle", None, free_port()) as server:
+        path = "/v1/score"
+        measure(server, path, scratch / "reasons", 1)
+        told["three reasons"] = measure(server, path, scratch / "reasons", seconds)
+        told["no reasons"] = measure(server, path, scratch / "plain", seconds)
+        told["100 leads"] = measure(server, path, scratch / "many", seconds)
+        for rate, long in ((200, sustained), (500, seconds), (1_000, sustained)):
+            told[f"{rate:,}/s"] = measure(server, path, scratch / "reasons", long, rate)
 
 
 class Client:
@@ -114,39 +121,68 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def measure(ours: Client, floor: Client, asked: list[bytes], requests: int) -> pd.DataFrame:
-    """Seconds of each request to both, interleaved, after a warm-up."""
+def over_constant(history: History, scratch: Path, requests: int) -> float:
+    """One lead with 50 events over a service that answers a constant: the ratio of medians.
+
+    Both are BentoML services of one configuration; the same requests go to both in turn.
+    """
+    asked = bodies(history, [[lead] for lead in leads(history, MOST_EVENTS, LEADS)])
     gc.disable()
-    took: dict[str, list[float]] = {"one lead": [], "constant": []}
-    for number in range(-200, requests):
-        body = asked[number % len(asked)]
-        seconds, content = ours.post("/v1/score", body)
-        assert b'"status":"scored"' in content, content
-        least, _ = floor.post("/v1/constant", body)
-        if number >= 0:
-            took["one lead"].append(seconds)
-            took["constant"].append(least)
-    return pd.DataFrame(took)
+    took: dict[str, list[float]] = {"50 events": [], "constant": []}
+    with ExitStack() as stack:
+        whole = Client(stack.enter_context(serving(scratch / "bundle", None, free_port())).url)
+        least = process("benchmarks.constant:Constant", free_port(), {})
+        floor = Client(stack.enter_context(least).url)
+        for number in range(-200, requests):
+            body = asked[number % len(asked)]
+            seconds, content = whole.post("/v1/score", body)
+            assert b'"status":"scored"' in content, content
+            least_seconds, _ = floor.post("/v1/constant", body)
+            if number >= 0:
+                took["50 events"].append(seconds)
+                took["constant"].append(least_seconds)
+    gc.enable()
+    table = pd.DataFrame(took).quantile([0.5, 0.9, 0.99]).mul(1e6).round().astype(int)
+    print(table.rename(index=lambda share: f"p{100 * share:.0f} us").to_string())
+    return float(np.median(took["50 events"]) / np.median(took["constant"]))
+
+
+def judge(told: Told) -> None:
+    """Print the table and the bars."""
+    table = pd.DataFrame(
+        [(one.rate, 1e6 * one.cpu, 1e3 * one.p50, 1e3 * one.p99) for one in told.values()],
+        index=list(told), columns=["answers/s", "CPU us", "p50 ms", "p99 ms"],
+    )  # fmt: skip
+    print(table.round(2).to_string())
+    whole, plain, peer = told["three reasons"], told["no reasons"], told["mlflow"]
+    array = told["mlflow, array"]
+    print(f"against MLflow asked by bare arrays: CPU {whole.cpu / array.cpu:.2f}, "
+          f"throughput {plain.rate / array.rate:.2f}, "
+          f"p99 at 500/s {told['500/s'].p99 / told['mlflow, array, 500/s'].p99:.2f}")  # fmt: skip
+    bar("score-cpu-over-mlflow", whole.cpu / peer.cpu, 0.5)
+    bar("score-p99-over-mlflow-at-500", told["500/s"].p99 / told["mlflow, 500/s"].p99, 0.1)
+    bar("score-p99-at-1000-over-200", told["1,000/s"].p99 / told["200/s"].p99, 3)
+    bar("throughput-over-mlflow", plain.rate / peer.rate, 5, ">=")
+    bar("throughput-over-bentoml", plain.rate / told["bentoml"].rate, 2, ">=")
+    many = told["100 leads"].rate / told["mlflow, 100 rows"].rate
+    bar("hundred-leads-over-mlflow", many, 2, ">=")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="500 requests instead of 2,000")
+    parser.add_argument("--quick", action="store_true", help="shorter loads, fewer requests")
     parser.add_argument("--leads", type=int, default=3_000, help="simulated leads to train on")
     options = parser.parse_args()
+    seconds, sustained, requests = (4, 10, 500) if options.quick else (10, 30, 2_000)
     history = simulate(leads=options.leads, seed=5).history
-    with TemporaryDirectory() as scratch, ExitStack() as stack:
-        directory = Path(scratch) / "bundle"
-        model(history, directory)
-        asked = bodies(history)
-        size = int(np.median([len(body) for body in asked]))
-        print(f"one lead, {EVENTS} events, {size:,} bytes, three reasons")
-        ours = stack.enter_context(serving(directory, None, free_port()))
-        floor = stack.enter_context(process("benchmarks.constant:Constant", free_port(), {}))
-        took = measure(Client(ours.url), Client(floor.url), asked, 500 if options.quick else 2_000)
-    table = took.quantile([0.5, 0.9, 0.99]).mul(1e6).round().astype(int)
-    print(table.rename(index=lambda share: f"p{100 * share:.0f} us").to_string())
-    ratio = float(took["one lead"].median() / took["constant"].median())
+    told: Told = {}
+    with TemporaryDirectory() as directory:
+        scratch = Path(directory)
+        prepare(history, scratch)
+        peers(scratch, seconds, told)
+        ours(scratch, seconds, sustained, told)
+        ratio = over_constant(history, scratch, requests)
+    judge(told)
     bar("one-lead-over-constant", ratio, 3)
 
 

@@ -36,7 +36,7 @@ class Policy:
         return "leave" if standing < 100 * self.leave else "nurture"
 
 
-def standing(values: Floats, percentiles: Sequence[float]) -> Floats:
+def standing(values: Floats, percentiles: Sequence[float] | Floats) -> Floats:
     """The share of the reference population below each value, 0..100 (n,).
 
     ``percentiles`` are those of the reference, 0..100. Among equals, the middle of their range: in
@@ -45,7 +45,7 @@ def standing(values: Floats, percentiles: Sequence[float]) -> Floats:
     reference = np.asarray(percentiles)
     below = np.searchsorted(reference, values, side="left")
     up_to = np.searchsorted(reference, values, side="right")
-    return np.clip((below + up_to - 1) / 2, 0.0, 100.0)
+    return ((below + up_to - 1) / 2).clip(0.0, 100.0)
 
 
 def grade(standing: float) -> Grade:

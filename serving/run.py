@@ -59,12 +59,20 @@ def process(service: str, port: int, environment: dict[str, str]) -> Iterator[Ru
     """Run any BentoML service of this checkout (``module:Class``) on 127.0.0.1:``port``."""
     command = [sys.executable, "-m", "bentoml", "serve", service]
     command += ["--host", "127.0.0.1", "--port", str(port), "--working-dir", str(_ROOT)]
-    always = {"BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1"}
+    with running_command(command, port, {"BENTOML_DO_NOT_TRACK": "True", **environment}) as running:
+        yield running
+
+
+@contextmanager
+def running_command(
+    command: list[str], port: int, environment: dict[str, str], ready: str = "/readyz"
+) -> Iterator[Running]:
+    """Run a server on 127.0.0.1:``port`` once it answers at ``ready``; no process is left."""
     with tempfile.TemporaryFile() as log:
         started = subprocess.Popen(
             command,
             cwd=_ROOT,
-            env={**os.environ, **always, **environment},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to pass on
@@ -72,7 +80,7 @@ def process(service: str, port: int, environment: dict[str, str]) -> Iterator[Ru
         family: list[psutil.Process] = []
         try:
             running = Running(f"http://127.0.0.1:{port}", started)
-            if not _becomes_ready(running):
+            if not _becomes_ready(running, ready):
                 log.seek(0)
                 said = log.read().decode(errors="replace")[-_TOLD:].strip()
                 raise ServiceError(f"the service did not become ready; it said: {said}")
@@ -82,11 +90,11 @@ def process(service: str, port: int, environment: dict[str, str]) -> Iterator[Ru
             _end(started, family)
 
 
-def _becomes_ready(running: Running) -> bool:
+def _becomes_ready(running: Running, path: str) -> bool:
     limit = time.monotonic() + _READY_SECONDS
     while running.process.poll() is None and time.monotonic() < limit:
         with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            urllib.request.urlopen(f"{running.url}/readyz", timeout=2).close()
+            urllib.request.urlopen(f"{running.url}{path}", timeout=2).close()
             return True
         time.sleep(0.05)
     return False

@@ -28,6 +28,7 @@ Floats = npt.NDArray[np.float64]
 Row = tuple[Any, ...]
 Progress = Callable[[float], None]
 Part = TypeVar("Part")
+Parts = tuple[float | None, float | None, float | None]
 
 _CHUNK = 5_000
 
@@ -77,7 +78,7 @@ class Score(msgspec.Struct, frozen=True, tag_field="status", tag="scored"):
     - ``expected_value``: probability x the mean of value; low and high bound the true expected
       value, what such leads bring on average (not what this one will: nothing, or a deal)
     - ``base`` + ``fit`` + ``engagement`` = the raw log-odds before calibration: the average lead,
-      who this one is, what was done
+      who this one is, what was done; null where no reasons are asked for
     - ``grade`` and ``route``: where expected value (else probability) stands in the reference
     - ``vector``: the features behind the score by name, where asked for
     - ``changed`` since an earlier moment (null: the lead was not there yet) and ``if_done``, the
@@ -89,9 +90,9 @@ class Score(msgspec.Struct, frozen=True, tag_field="status", tag="scored"):
     probability: float
     value: Deal | None
     expected_value: Amount | None
-    base: float
-    fit: float
-    engagement: float
+    base: float | None
+    fit: float | None
+    engagement: float | None
     reasons: list[Reason]
     grade: Grade
     route: Route
@@ -129,6 +130,11 @@ class Scorer:
         self._reasons = Reasons(self.features)
         self._policy = policy or Policy()
         self._tabled = _tabled(bundle)
+        reference = bundle.about.reference
+        self._chance = np.array(reference.probability)
+        self._worth = (
+            None if reference.expected_value is None else np.array(reference.expected_value)
+        )
 
     @cached_property
     def _engine(self) -> OneLead:
@@ -203,8 +209,8 @@ class Scorer:
             return found
         then = [self.vector(asked[row][0], asked[row][1], since) for row in there]
         encode = self.bundle.model.encoder.rows
-        said, earlier = self._look(encode(then))
-        _, today = self._look(encode([vectors[row] for row in there]))
+        said, earlier = self.explained(encode(then))
+        _, today = self.explained(encode([vectors[row] for row in there]))
         moved = self._reasons.moved(
             today, earlier, lambda row, column: vectors[there[row]][column],
             lambda row, column: then[row][column], reasons,
@@ -224,7 +230,7 @@ class Scorer:
         ]
         if not vectors:
             return []
-        said, _ = self._look(self.bundle.model.encoder.rows(vectors))
+        said = self.predict(self.bundle.model.encoder.rows(vectors))
         found = iter(_prospects(said))
         return [{kind: next(found) for kind in kinds} for _ in asked]
 
@@ -247,46 +253,47 @@ class Scorer:
         """Score encoded rows (n, features); ``value(row, column)`` is what was encoded."""
         if not len(ids):
             return []
-        said, contributions = self._look(matrix)
-        groups, moment = self._reasons.groups(contributions), iso(as_of)
-        columns = (said.probability, contributions[:, -1], groups[:, 0], groups[:, 1])
+        made = self._explained(matrix, value, reasons) if reasons else self._plain(matrix)
+        said, parts, why = made
+        moment, version, route = iso(as_of), self.bundle.version, self._policy.route
         return [
-            Score(
-                lead_id=ids[row],
-                as_of=moment,
-                probability=chance,
-                value=worth,
-                expected_value=expected,
-                base=base,
-                fit=fit,
-                engagement=engagement,
-                reasons=why,
-                grade=grade(place),
-                route=self._policy.route(place),
-                model_version=self.bundle.version,
+            Score(lead_id, moment, chance, worth, expected, base, fit, engagement, told,
+                  grade(place), route(place), version)
+            for lead_id, chance, worth, expected, (base, fit, engagement), told, place in zip(
+                ids, said.probability.tolist(), *_amounts(said), parts, why,
+                self._places(said).tolist(),
+                strict=False,  # what is the same for all has no end
             )
-            for row, (worth, expected, why, place, (chance, base, fit, engagement)) in enumerate(
-                zip(
-                    *_amounts(said),
-                    self._reasons.top(contributions, value, reasons),
-                    self._places(said).tolist(),
-                    zip(*(column.tolist() for column in columns), strict=True),
-                    strict=True,
-                )
-            )
-        ]
+        ]  # fmt: skip
 
-    def _look(self, matrix: Floats) -> tuple[Prediction, Floats]:
+    def _plain(self, matrix: Floats) -> tuple[Prediction, Iterable[Parts], Iterable[list[Reason]]]:
+        return self.predict(matrix), repeat((None, None, None)), map(list, repeat(()))
+
+    def _explained(
+        self, matrix: Floats, value: Callable[[int, int], Value], reasons: int
+    ) -> tuple[Prediction, Iterable[Parts], Iterable[list[Reason]]]:
+        """What is said of rows; base, fit and engagement; the reasons."""
+        said, contributions = self.explained(matrix)
+        groups = self._reasons.groups(contributions)
+        parts = zip(contributions[:, -1].tolist(), *groups.T.tolist(), strict=True)
+        return said, parts, self._reasons.top(contributions, value, reasons)
+
+    def predict(self, matrix: Floats) -> Prediction:
+        """What the model says of encoded rows (n, features)."""
+        return (self._tabled or self.bundle.model).predict(matrix)
+
+    def explained(self, matrix: Floats) -> tuple[Prediction, Floats]:
+        """The same, and exact contributions (n, features + 1), the last the base."""
         if self._tabled is not None:
-            return self._tabled(matrix)
+            return self._tabled.explained(matrix)
         return self.bundle.model.predict(matrix), self.bundle.model.contributions(matrix)
 
     def _places(self, said: Prediction) -> Floats:
         """Where rows stand in the reference population (n,)."""
-        reference, expected = self.bundle.about.reference, said.expected_value
-        if expected is None or reference.expected_value is None:
-            return standing(said.probability, reference.probability)
-        return standing(expected, reference.expected_value)
+        expected = said.expected_value
+        if expected is None or self._worth is None:
+            return standing(said.probability, self._chance)
+        return standing(expected, self._worth)
 
 
 def _prospects(said: Prediction) -> list[Prospect]:

@@ -2,19 +2,21 @@
 
 With seven splits a tree can answer a row in 128 ways: one bit a split, whether the row goes left.
 The leaf and the additive contributions of each way are worked out once, so that a row costs its
-comparisons and one look-up a tree; LightGBM takes ten times as long to explain one row.
+comparisons and one look-up a tree, in machine code (numba); LightGBM takes many times as long to
+explain a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from math import factorial
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
+from serving.lookup import explain_rows, score_rows
 from training.model import LeadModel, Prediction
 
 Floats = npt.NDArray[np.float64]
@@ -24,7 +26,26 @@ Path = list[tuple[int, int, bool, float]]
 """From the root to a leaf: split, its feature, whether left, the share of the rows that went so."""
 
 MOST_SPLITS = 8
-_ROWS = 256
+
+
+class Table(NamedTuple):
+    """All splits of all trees in one row; tree t has those from ``first[t]`` on.
+
+    A split sends a number left up to its ``threshold``, a text (``text`` >= 0) by its code in
+    ``left[text]``. ``leaf`` has the answers of tree t from ``leaves[t]`` on, one a way through it;
+    ``told`` the contributions, one a way and split, from ``tells[t]`` on (none if not explained).
+    """
+
+    first: Ints
+    feature: Ints
+    threshold: Floats
+    nan_left: Bools
+    text: Ints
+    left: Bools
+    leaves: Ints
+    leaf: Floats
+    tells: Ints
+    told: Floats
 
 
 class Trees:
@@ -37,83 +58,76 @@ class Trees:
     def __init__(self, booster: lgb.Booster, explained: bool) -> None:
         trees = booster.dump_model()["tree_info"]
         self.features = booster.num_feature()
-        self._splits = max(1, *(tree["num_leaves"] - 1 for tree in trees))
-        if self._splits > MOST_SPLITS:
-            raise ValueError(f"a tree has {self._splits} splits: too many to tabulate")
-        shape = (len(trees), self._splits)
-        self._feature = np.zeros(shape, dtype=np.int64)
-        self._threshold = np.zeros(shape)
-        self._nan_left = np.zeros(shape, dtype=bool)
-        self._texts: list[tuple[int, int, list[int]]] = []
-        ways = np.arange(2**self._splits)[:, None] >> np.arange(self._splits) & 1 == 1
-        self._leaf: Floats = np.zeros((len(trees), len(ways)))
-        self._told: Floats = np.zeros((len(trees) if explained else 0, len(ways), self._splits))
+        sizes = np.array([tree["num_leaves"] - 1 for tree in trees], dtype=np.int64)
+        if sizes.max(initial=0) > MOST_SPLITS:
+            raise ValueError(f"a tree has {sizes.max()} splits: too many to tabulate")
+        first, leaves = _starts(sizes), _starts(2**sizes)
+        tells = _starts(sizes * 2**sizes if explained else 0 * sizes)
+        splits = int(first[-1])
+        self._table = Table(
+            first, np.zeros(splits, np.int64), np.zeros(splits), np.zeros(splits, bool),
+            np.full(splits, -1), np.zeros((0, 0), bool), leaves, np.zeros(leaves[-1]), tells,
+            np.zeros(tells[-1]),
+        )  # fmt: skip
+        self._texts: list[list[int]] = []
         self.base = 0.0
         for number, tree in enumerate(trees):
-            for path, value in self._leaves(number, tree["tree_structure"], []):
-                went = np.array([ways[:, split] == left for split, _, left, _ in path], dtype=bool)
-                self._leaf[number, went.all(axis=0) if path else slice(None)] = value
-                self.base += value * float(np.prod([share for *_, share in path]))
-                if explained:
-                    _explain(self._told[number], path, went, value)
-        self._pack()
+            self._tabulate(number, tree["tree_structure"], explained)
+        most = max((max(codes) for codes in self._texts), default=0)
+        left = np.zeros((len(self._texts), most + 1), dtype=bool)
+        for row, codes in enumerate(self._texts):
+            left[row, codes] = True
+        self._table = self._table._replace(left=left)
 
-    def _leaves(self, tree: int, node: dict[str, Any], path: Path) -> Iterator[tuple[Path, float]]:
+    def _tabulate(self, tree: int, root: dict[str, Any], explained: bool) -> None:
+        table = self._table
+        splits = int(table.first[tree + 1] - table.first[tree])
+        ways = np.arange(2**splits)[:, None] >> np.arange(splits) & 1 == 1
+        leaf = table.leaf[table.leaves[tree] : table.leaves[tree + 1]]
+        told = table.told[table.tells[tree] : table.tells[tree + 1]].reshape(-1, splits or 1)
+        for path, value in self._leaves(int(table.first[tree]), root, []):
+            went = np.array([ways[:, split] == left for split, _, left, _ in path], dtype=bool)
+            leaf[went.all(axis=0) if path else slice(None)] = value
+            self.base += value * float(np.prod([share for *_, share in path]))
+            if explained:
+                _explain(told, path, went, value)
+
+    def _leaves(self, first: int, node: dict[str, Any], path: Path) -> Iterator[tuple[Path, float]]:
         if "split_index" not in node:
             yield path, node["leaf_value"]
             return
-        split, feature = node["split_index"], node["split_feature"]
-        self._feature[tree, split] = feature
+        split, feature, table = node["split_index"], node["split_feature"], self._table
+        table.feature[first + split] = feature
         if node["decision_type"] == "==":
-            codes = [int(code) for code in str(node["threshold"]).split("||")]
-            self._texts.append((tree * self._splits + split, feature, codes))
+            table.text[first + split] = len(self._texts)
+            self._texts.append([int(code) for code in str(node["threshold"]).split("||")])
         elif node["missing_type"] in ("None", "NaN"):
-            self._threshold[tree, split] = node["threshold"]
+            table.threshold[first + split] = node["threshold"]
             as_zero = node["missing_type"] == "None"
             left = node["threshold"] >= 0 if as_zero else node["default_left"]
-            self._nan_left[tree, split] = left
+            table.nan_left[first + split] = left
         else:
             raise ValueError("zero counts as missing in this model")
         for side, left in (("left_child", True), ("right_child", False)):
             share = _count(node[side]) / _count(node)
-            yield from self._leaves(tree, node[side], [*path, (split, feature, left, share)])
+            yield from self._leaves(first, node[side], [*path, (split, feature, left, share)])
 
-    def _pack(self) -> None:
-        self._bits = 1 << np.arange(self._splits)
-        self._first = np.arange(len(self._feature)) * self._leaf.shape[1]
-        self._leaf = self._leaf.reshape(-1)
-        self._told = self._told.reshape(-1, self._splits)
-        self._place = np.array([place for place, _, _ in self._texts], dtype=np.int64)
-        self._text = np.array([feature for _, feature, _ in self._texts], dtype=np.int64)
-        most = max((max(codes) for *_, codes in self._texts), default=0)
-        self._left = np.zeros((len(self._texts), most + 2), dtype=bool)
-        for row, (_, _, codes) in enumerate(self._texts):
-            self._left[row, codes] = True
-        self._each = np.arange(len(self._texts))
-
-    def ways(self, matrix: Floats) -> Ints:
-        """Which way each row (n, features) goes through each tree (n, trees)."""
-        value = matrix[:, self._feature]
-        left = (value <= self._threshold) | (self._nan_left & np.isnan(value))
-        if len(self._each):
-            code = np.nan_to_num(matrix[:, self._text], nan=np.inf)
-            code = np.minimum(code, self._left.shape[1] - 1).astype(np.int64)
-            left.reshape(len(matrix), -1)[:, self._place] = self._left[self._each, code]
-        return left @ self._bits + self._first
-
-    def raw(self, ways: Ints) -> Floats:
-        """The sum over the trees (n,), added in their order as LightGBM does."""
-        return self._leaf[ways].cumsum(axis=1)[:, -1]
-
-    def contributions(self, ways: Ints) -> Floats:
-        """Exact additive contributions (n, features + 1), the last the base."""
-        made = np.empty((len(ways), self.features + 1))
-        made[:, -1] = self.base
-        column = self._feature.reshape(-1)
-        for row, way in enumerate(ways):
-            told = self._told[way].reshape(-1)
-            made[row, :-1] = np.bincount(column, told, self.features)
+    def raw(self, matrix: Floats) -> Floats:
+        """The sum over the trees for rows (n, features): (n,), in their order as LightGBM adds."""
+        made = np.empty(len(matrix))
+        score_rows(matrix, self._table, made)
         return made
+
+    def explained(self, matrix: Floats) -> tuple[Floats, Floats]:
+        """The sums (n,), and exact additive contributions (n, features + 1), the last the base."""
+        raw, why = np.empty(len(matrix)), np.zeros((len(matrix), self.features + 1))
+        why[:, -1] = self.base
+        explain_rows(matrix, self._table, raw, why)
+        return raw, why
+
+
+def _starts(sizes: Ints) -> Ints:
+    return np.concatenate([[0], np.cumsum(sizes)])
 
 
 class Tabled:
@@ -128,7 +142,7 @@ class Tabled:
         self._conversion = Trees(model.booster, explained=True)
         members = {} if head is None else head.trees
         self._deals = {name: Trees(booster, False) for name, booster in members.items()}
-        said, why = self(rows)
+        said, why = self.explained(rows)
         known = model.predict(rows)
         same = np.array_equal(said.probability, known.probability)
         if said.value is not None and known.value is not None:
@@ -136,23 +150,20 @@ class Tabled:
         if not (same and np.allclose(why, model.contributions(rows), rtol=0, atol=1e-9)):
             raise ValueError("the tables do not answer as the trees do")
 
-    def __call__(self, matrix: Floats) -> tuple[Prediction, Floats]:
-        """What the model says of rows (n, features), and the contributions (n, features + 1)."""
-        raw, value = np.empty(len(matrix)), np.empty(len(matrix))
-        why = np.empty((len(matrix), matrix.shape[1] + 1))
-        for start in range(0, len(matrix), _ROWS):
-            part = slice(start, start + _ROWS)
-            ways = self._conversion.ways(matrix[part])
-            raw[part], why[part] = self._conversion.raw(ways), self._conversion.contributions(ways)
-            value[part] = self._value(matrix[part])
-        return self._model.read(raw, value), why
+    def predict(self, matrix: Floats) -> Prediction:
+        """What the model says of rows (n, features)."""
+        return self._model.read(self._conversion.raw(matrix), self._value(matrix))
 
-    def _value(self, matrix: Floats) -> Floats:
+    def explained(self, matrix: Floats) -> tuple[Prediction, Floats]:
+        """The same, and the contributions (n, features + 1), the last the base."""
+        raw, why = self._conversion.explained(matrix)
+        return self._model.read(raw, self._value(matrix)), why
+
+    def _value(self, matrix: Floats) -> Floats | None:
         head = self._model.value_head
         if head is None:
-            return np.zeros(len(matrix))
-        said = {name: trees.raw(trees.ways(matrix)) for name, trees in self._deals.items()}
-        return head.blend(said, matrix)
+            return None
+        return head.blend({name: trees.raw(matrix) for name, trees in self._deals.items()}, matrix)
 
 
 def _count(node: dict[str, Any]) -> int:

@@ -6,6 +6,7 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,6 +83,14 @@ def test_the_parts_add_up_to_what_lightgbm_says(
     told = [sum(reason.contribution for reason in score.reasons) for score in scores]
     base = [score.base for score in scores]
     np.testing.assert_allclose(np.add(told, base), raw, rtol=0, atol=1e-9)
+
+
+def test_without_reasons_the_rest_is_the_same(
+    scorer: Scorer, asked: list[tuple[str, Facts]], scores: list[Score], today: int
+) -> None:
+    none = {"base": None, "fit": None, "engagement": None, "reasons": []}
+    wanted = [msgspec.structs.replace(score, **none) for score in scores]
+    assert scorer.score(asked, today, reasons=0) == wanted
 
 
 def test_the_weightiest_reasons_come_first(scores: list[Score]) -> None:

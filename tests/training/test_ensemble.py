@@ -69,10 +69,11 @@ def check(boosters: list[lgb.Booster], weights: list[float]) -> None:
 def test_it_can_be_tabulated_for_serving() -> None:
     made, asked = blend([grown(0, 10), grown(1, 20, leaves=2)], [0.3, 0.7]), rows(1_000)
     trees = Trees(made, explained=True)
-    ways = trees.ways(asked)
-    assert np.array_equal(trees.raw(ways), made.predict(asked, raw_score=True))
+    raw, why = trees.explained(asked)
+    assert np.array_equal(raw, made.predict(asked, raw_score=True))
+    assert np.array_equal(trees.raw(asked), raw)
     told = np.asarray(made.predict(asked, pred_contrib=True))
-    assert np.allclose(trees.contributions(ways), told, rtol=0, atol=1e-12)
+    assert np.allclose(why, told, rtol=0, atol=1e-12)
 
 
 def test_a_member_without_weight_is_left_out() -> None:
