@@ -40,8 +40,10 @@ class Running:
 
 
 @contextmanager
-def serving(bundle: Path, store: Path | None, port: int) -> Iterator[Running]:
-    """Serve a bundle on 127.0.0.1 while the context is open; no process is left behind.
+def serving(
+    bundle: Path, store: Path | None, port: int, host: str = "127.0.0.1"
+) -> Iterator[Running]:
+    """Serve a bundle on ``host`` while the context is open; no process is left behind.
 
     Raises :class:`training.bundle.BundleError` for a bundle that is not what was written and
     :class:`ServiceError`, with what it said, when the service refuses to start.
@@ -50,15 +52,17 @@ def serving(bundle: Path, store: Path | None, port: int) -> Iterator[Running]:
     environment = {"LEADCAST_BUNDLE": str(bundle.resolve())}
     if store is not None:
         environment["LEADCAST_STORE"] = str(store.resolve())
-    with process("serving.service:Leadcast", port, environment) as running:
+    with process("serving.service:Leadcast", port, environment, host) as running:
         yield running
 
 
 @contextmanager
-def process(service: str, port: int, environment: dict[str, str]) -> Iterator[Running]:
-    """Run any BentoML service of this checkout (``module:Class``) on 127.0.0.1:``port``."""
+def process(
+    service: str, port: int, environment: dict[str, str], host: str = "127.0.0.1"
+) -> Iterator[Running]:
+    """Run any BentoML service of this checkout (``module:Class``) on ``host``:``port``."""
     command = [sys.executable, "-m", "bentoml", "serve", service]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--working-dir", str(_ROOT)]
+    command += ["--host", host, "--port", str(port), "--working-dir", str(_ROOT)]
     always = {"BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as log:
         started = subprocess.Popen(
@@ -71,7 +75,8 @@ def process(service: str, port: int, environment: dict[str, str]) -> Iterator[Ru
         )
         family: list[psutil.Process] = []
         try:
-            running = Running(f"http://127.0.0.1:{port}", started)
+            here = "127.0.0.1" if host == "0.0.0.0" else host
+            running = Running(f"http://{here}:{port}", started)
             if not _becomes_ready(running):
                 log.seek(0)
                 said = log.read().decode(errors="replace")[-_TOLD:].strip()
