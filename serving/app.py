@@ -37,9 +37,12 @@ HEALTH = Health()
 KEYS = Path(os.environ["LEADCAST_KEYS"]) if os.environ.get("LEADCAST_KEYS") else None
 
 
-def guarded(app: ASGIApp) -> ASGIApp:
-    """The guard in front of ``app``. Raises :class:`serving.keys.KeysError` for a bad file."""
-    return Guard(app, OPERATIONS, Keys(KEYS) if KEYS else None, HEALTH)
+def guarded(app: ASGIApp, api: ASGIApp) -> ASGIApp:
+    """The guard in front of ``api``; BentoML's own ``app`` answers for its health alone.
+
+    Raises :class:`serving.keys.KeysError` for a bad file.
+    """
+    return Guard(app, api, OPERATIONS, Keys(KEYS) if KEYS else None, HEALTH)
 
 
 async def _openapi(request: Request) -> Response:

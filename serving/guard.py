@@ -44,15 +44,21 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Guard:
-    """An ASGI middleware in front of BentoML's routes and ours.
+    """An ASGI middleware: BentoML's ``app`` lives and dies with it, ``api`` answers.
 
+    So that nothing else of BentoML's answers: not its schema, nor its page that loads a tracker.
     ``keys``: None leaves the service open to this machine, and to nobody else.
     """
 
     def __init__(
-        self, app: ASGIApp, operations: Sequence[Operation], keys: Keys | None, health: Health
+        self,
+        app: ASGIApp,
+        api: ASGIApp,
+        operations: Sequence[Operation],
+        keys: Keys | None,
+        health: Health,
     ) -> None:
-        self._app, self._keys, self._health = app, keys, health
+        self._app, self._api, self._keys, self._health = app, api, keys, health
         self._gate = Gate()
         self._buckets: dict[str, Bucket] = {}
         self._plain: dict[tuple[str, str], Operation] = {}
@@ -104,7 +110,7 @@ class Guard:
             visit.key = self._allowed(visit, operation.scope if operation else None)
         if not visit.sends_body():
             await visit.begin()
-        await self._app(visit.scope, visit.receive, visit.send)
+        await self._api(visit.scope, visit.receive, visit.send)
 
     def _operation(self, scope: Asgi) -> Operation | None:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]

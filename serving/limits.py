@@ -34,7 +34,7 @@ class Bucket:
         at = time.monotonic()
         self._tokens = min(self._most, self._tokens + (at - self._at) * self._rate)
         self._at = at
-        if self._tokens < 1.0:
+        if self._tokens < 1.0 - 1e-9:
             return (1.0 - self._tokens) / self._rate
         self._tokens -= 1.0
         return 0.0

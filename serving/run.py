@@ -10,9 +10,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil  # type: ignore[import-untyped]
 
@@ -58,18 +59,25 @@ def serving(
 
 @contextmanager
 def process(
-    service: str, port: int, environment: dict[str, str], host: str = "127.0.0.1"
+    service: str,
+    port: int,
+    environment: dict[str, str],
+    host: str = "127.0.0.1",
+    log: IO[bytes] | None = None,
 ) -> Iterator[Running]:
-    """Run any BentoML service of this checkout (``module:Class``) on ``host``:``port``."""
+    """Run any BentoML service of this checkout (``module:Class``) on ``host``:``port``.
+
+    What it says goes into the file ``log``, from its beginning.
+    """
     command = [sys.executable, "-m", "bentoml", "serve", service]
     command += ["--host", host, "--port", str(port), "--working-dir", str(_ROOT)]
     always = {"BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1"}
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() if log is None else nullcontext(log) as said_to:
         started = subprocess.Popen(
             command,
             cwd=_ROOT,
             env={**os.environ, **always, **environment},
-            stdout=log,
+            stdout=said_to,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
@@ -78,8 +86,8 @@ def process(
             here = "127.0.0.1" if host == "0.0.0.0" else host
             running = Running(f"http://{here}:{port}", started)
             if not _becomes_ready(running):
-                log.seek(0)
-                said = log.read().decode(errors="replace")[-_TOLD:].strip()
+                said_to.seek(0)
+                said = said_to.read().decode(errors="replace")[-_TOLD:].strip()
                 raise ServiceError(f"the service did not become ready; it said: {said}")
             family = _children(started)
             yield running

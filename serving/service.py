@@ -11,7 +11,6 @@ os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # before bentoml is imported; the w
 
 import bentoml
 import click
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.times import now
 from serving import logs, metrics
@@ -37,19 +36,6 @@ CONFIG: dict[str, Any] = {
 app = application()
 
 
-def mounted(app: ASGIApp) -> ASGIApp:
-    """All paths but health and metrics for ``app``.
-
-    Not a bare Starlette: what that does not know BentoML would answer itself, and its page at
-    ``/`` loads a tracker.
-    """
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, send)
-
-    return answer
-
-
 def settle_down() -> None:
     """After warm-up: what is there now stays, and is never walked by the collector again."""
     gc.collect()
@@ -65,7 +51,6 @@ def _host() -> str:
 
 
 @bentoml.service(**CONFIG)
-@bentoml.asgi_app(mounted(app), path="/", name="v1")
 class Leadcast:
     """Scores leads: ``POST /v1/score``; see ``/v1/openapi.json``."""
 
@@ -90,4 +75,4 @@ class Leadcast:
         settle_down()
 
 
-Leadcast.add_asgi_middleware(guarded)  # type: ignore[attr-defined]
+Leadcast.add_asgi_middleware(guarded, api=app)  # type: ignore[attr-defined]
