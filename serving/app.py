@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import anyio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
+from serving.guard import Guard
+from serving.health import Health
 from serving.http import HANDLERS, answer
+from serving.keys import Keys
 from serving.openapi import described
 from serving.operation import Operation
 from serving.routes import score
@@ -24,6 +31,18 @@ def application() -> Starlette:
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
     app.state.working = anyio.CapacityLimiter(2)
     return app
+
+
+HEALTH = Health()
+KEYS = Path(os.environ["LEADCAST_KEYS"]) if os.environ.get("LEADCAST_KEYS") else None
+
+
+def guarded(app: ASGIApp, api: ASGIApp) -> ASGIApp:
+    """The guard in front of ``api``; BentoML's own ``app`` answers for its health alone.
+
+    Raises :class:`serving.keys.KeysError` for a bad file.
+    """
+    return Guard(app, api, OPERATIONS, Keys(KEYS) if KEYS else None, HEALTH)
 
 
 async def _openapi(request: Request) -> Response:

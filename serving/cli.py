@@ -21,6 +21,7 @@ from features.outcomes import observed_until
 from features.schema import History
 from features.source import Source
 from features.times import SECOND, duration, instant, iso
+from serving.commands.keys import keys
 
 CHAMPION = Path(".leadcast/champion")
 RUNS = Path("mlruns")
@@ -512,15 +513,26 @@ def show(ranked: pd.DataFrame, rows: int = 5) -> None:
 @main.command()
 @_bundle
 @click.option("--store", type=click.Path(path_type=Path), help="SQLite store for scoring by id.")
-@click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
-def serve(bundle: Path, store: Path | None, port: int) -> None:
-    """Serve scores on 127.0.0.1: POST /v1/score, GET /v1/model, health and metrics."""
+@click.option("--port", default=3000, show_default=True, help="Port to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True,
+              help="Address to listen on; another one needs LEADCAST_KEYS.")  # fmt: skip
+def serve(bundle: Path, store: Path | None, port: int, host: str) -> None:
+    """Serve scores over HTTP: POST /v1/score, GET /v1/model, health and metrics.
+
+    With LEADCAST_KEYS, a file that `leadcast keys` makes, every call needs a key; without, the
+    service answers this machine only.
+    """
+    from serving.app import KEYS
+    from serving.keys import require
     from serving.run import serving
+
+    require(KEYS, host)
 
     # Asked to end, it ends as with Ctrl-C: its workers go with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with serving(bundle, store, port) as running:
+    with serving(bundle, store, port, host) as running:
         console.print(f"Serving on {running.url} - stop with Ctrl-C")
+        console.print(f"Keys: {KEYS}" if KEYS else "Open to this machine: LEADCAST_KEYS is not set")
         running.wait()
 
 
@@ -534,6 +546,8 @@ def demo(directory: Path, mlruns: Path) -> None:
 
     run(directory, mlruns)
 
+
+main.add_command(keys)
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -41,7 +42,8 @@ async def read_body(request: Request) -> bytes:
 def _too_large() -> Breach:
     detail = f"the body is larger than {MOST_BYTES // 2**20} MiB"
     return Breach("too-large", "The request is too large", detail,
-                  remedy="send fewer leads a call", status=413)  # fmt: skip
+                  remedy="send fewer leads a call", status=413,
+                  headers={"Connection": "close"})  # fmt: skip
 
 
 def answer(content: bytes, status: int = 200, media: str = "application/json") -> Response:
@@ -49,30 +51,33 @@ def answer(content: bytes, status: int = 200, media: str = "application/json") -
     return Response(content, status, media_type=media)
 
 
-def problem_answer(problem: Problem) -> Response:
+def problem_answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Problem details as the answer."""
-    return answer(msgspec.json.encode(problem), problem.status, "application/problem+json")
+    content = msgspec.json.encode(problem)
+    return Response(content, problem.status, headers, "application/problem+json")
 
 
 async def _breached(request: Request, error: Breach) -> Response:
     del request
-    return problem_answer(error.problem())
+    return problem_answer(error.problem(), error.headers)
 
 
 async def _no_such(request: Request, error: HTTPException) -> Response:
     del request
     made = Breach("no-such-route", "There is no such route", error.detail.lower(),
                   remedy="see /v1/openapi.json", status=error.status_code)  # fmt: skip
-    response = problem_answer(made.problem())
-    response.headers.update(error.headers or {})
-    return response
+    return problem_answer(made.problem(), error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     del request, error
-    made = Breach("internal", "The service failed", "the request could not be answered",
+    return problem_answer(failed().problem())
+
+
+def failed() -> Breach:
+    """A failure of ours, of which the log knows more."""
+    return Breach("internal", "The service failed", "the request could not be answered",
                   remedy="try again; if it lasts, see the log", status=500)  # fmt: skip
-    return problem_answer(made.problem())
 
 
 HANDLERS: dict[Any, Any] = {Breach: _breached, HTTPException: _no_such, Exception: _failed}

@@ -12,8 +12,14 @@ from serving.http import MOST_BYTES
 from serving.operation import Operation
 from serving.problems import Problem
 
+_ALWAYS = {
+    "429": "The key asks more often than its rate: try again after Retry-After seconds",
+    "503": "The service is busy: try again after Retry-After seconds",
+}
+_KEYED = {"401": "There is no valid key", "403": "The key lacks the scope"}
 _REFUSALS = {
     "400": "The body is not JSON",
+    "408": "The body did not come in time",
     "413": f"The body is larger than {MOST_BYTES // 2**20} MiB",
     "415": "The body is not declared as JSON",
     "422": "The request breaks the contract",
@@ -42,7 +48,10 @@ def described(operations: Sequence[Operation]) -> bytes:
             "Scores are advice: a person decides.",
         },
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
     }
     return msgspec.json.encode(document)
 
@@ -51,7 +60,9 @@ def _operation(
     one: Operation, schemas: dict[Any, dict[str, Any]], query: dict[str, Any]
 ) -> dict[str, Any]:
     problem = schemas[Problem]
-    refusals = _REFUSALS if one.asks else {"422": _REFUSALS["422"]}
+    refusals = _ALWAYS | (_REFUSALS if one.asks else {"422": _REFUSALS["422"]})
+    if one.scope is not None:
+        refusals |= _KEYED
     made: dict[str, Any] = {"operationId": one.name, "summary": one.summary}
     if one.description:
         made["description"] = one.description
@@ -67,11 +78,13 @@ def _operation(
     if one.asks:
         content = {"application/json": {"schema": schemas[one.asks]}}
         made["requestBody"] = {"required": True, "content": content}
+    if one.scope is not None:
+        made["security"] = [{"key": [one.scope]}]
     made["responses"] = {
         str(one.status): _response(one.returns or one.summary, schemas[one.answers]),
         **{
             status: _response(text, problem, "application/problem+json")
-            for status, text in refusals.items()
+            for status, text in sorted(refusals.items())
         },
     }
     return made

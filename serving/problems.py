@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -25,10 +26,11 @@ class Breach(ValueError):
     """What is wrong with a request or a lead of it; never holds the rejected value."""
 
     def __init__(self, slug: str, title: str, detail: str, field: str = "", remedy: str = "",
-                 status: int = 422) -> None:  # fmt: skip
+                 status: int = 422, headers: Mapping[str, str] | None = None) -> None:  # fmt: skip
         super().__init__(detail)
         self.slug, self.title, self.detail = slug, title, detail
         self.field, self.remedy, self.status = field, remedy, status
+        self.headers = headers or {}
 
     def problem(self, prefix: str = "") -> Problem:
         """The problem details, the field's path behind ``prefix``."""

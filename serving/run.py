@@ -10,9 +10,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil  # type: ignore[import-untyped]
 
@@ -40,8 +41,10 @@ class Running:
 
 
 @contextmanager
-def serving(bundle: Path, store: Path | None, port: int) -> Iterator[Running]:
-    """Serve a bundle on 127.0.0.1 while the context is open; no process is left behind.
+def serving(
+    bundle: Path, store: Path | None, port: int, host: str = "127.0.0.1"
+) -> Iterator[Running]:
+    """Serve a bundle on ``host`` while the context is open; no process is left behind.
 
     Raises :class:`training.bundle.BundleError` for a bundle that is not what was written and
     :class:`ServiceError`, with what it said, when the service refuses to start.
@@ -50,39 +53,55 @@ def serving(bundle: Path, store: Path | None, port: int) -> Iterator[Running]:
     environment = {"LEADCAST_BUNDLE": str(bundle.resolve())}
     if store is not None:
         environment["LEADCAST_STORE"] = str(store.resolve())
-    with process("serving.service:Leadcast", port, environment) as running:
+    with process("serving.service:Leadcast", port, environment, host) as running:
         yield running
 
 
 @contextmanager
-def process(service: str, port: int, environment: dict[str, str]) -> Iterator[Running]:
-    """Run any BentoML service of this checkout (``module:Class``) on 127.0.0.1:``port``."""
+def process(
+    service: str,
+    port: int,
+    environment: dict[str, str],
+    host: str = "127.0.0.1",
+    log: IO[bytes] | None = None,
+) -> Iterator[Running]:
+    """Run any BentoML service of this checkout (``module:Class``) on ``host``:``port``.
+
+    What it says goes into the file ``log``, from its beginning.
+    """
     command = [sys.executable, "-m", "bentoml", "serve", service]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--working-dir", str(_ROOT)]
-    with running_command(command, port, {"BENTOML_DO_NOT_TRACK": "True", **environment}) as running:
+    command += ["--host", host, "--port", str(port), "--working-dir", str(_ROOT)]
+    told = {"BENTOML_DO_NOT_TRACK": "True", **environment}
+    with running_command(command, port, told, host=host, log=log) as running:
         yield running
 
 
 @contextmanager
 def running_command(
-    command: list[str], port: int, environment: dict[str, str], ready: str = "/readyz"
+    command: list[str],
+    port: int,
+    environment: dict[str, str],
+    ready: str = "/readyz",
+    host: str = "127.0.0.1",
+    log: IO[bytes] | None = None,
 ) -> Iterator[Running]:
-    """Run a server on 127.0.0.1:``port`` once it answers at ``ready``; no process is left."""
-    with tempfile.TemporaryFile() as log:
+    """Run a server on ``host``:``port`` once it answers at ``ready``; no process is left."""
+    with tempfile.TemporaryFile() if log is None else nullcontext(log) as said_to:
         started = subprocess.Popen(
             command,
             cwd=_ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            stdout=log,
+            stdout=said_to,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
         family: list[psutil.Process] = []
         try:
-            running = Running(f"http://127.0.0.1:{port}", started)
+            here = "127.0.0.1" if host == "0.0.0.0" else host
+            running = Running(f"http://{here}:{port}", started)
             if not _becomes_ready(running, ready):
-                log.seek(0)
-                said = log.read().decode(errors="replace")[-_TOLD:].strip()
+                said_to.seek(0)
+                said = said_to.read().decode(errors="replace")[-_TOLD:].strip()
                 raise ServiceError(f"the service did not become ready; it said: {said}")
             family = _children(started)
             yield running

@@ -10,10 +10,12 @@ from typing import Any
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # before bentoml is imported; the word, not 1
 
 import bentoml
-from starlette.types import ASGIApp, Receive, Scope, Send
+import click
 
 from features.times import now
-from serving.app import application
+from serving import logs, metrics
+from serving.app import HEALTH, KEYS, application, guarded
+from serving.keys import KeysError, require
 from serving.routes.score import Desk
 from serving.scorer import Facts, Scorer
 from serving.store import Store
@@ -26,24 +28,12 @@ CONFIG: dict[str, Any] = {
     "envs": [{"name": "OMP_NUM_THREADS", "value": "1"}],
     "traffic": {"timeout": 30},
     "http": {"host": "127.0.0.1"},
+    "metrics": {"enabled": False},  # labelled by path, which may hold ids; the guard has its own
     "logging": {"access": {"enabled": False}},
     "tracing": {"excluded_urls": [".*"]},
 }
 
 app = application()
-
-
-def mounted(app: ASGIApp) -> ASGIApp:
-    """All paths but health and metrics for ``app``.
-
-    Not a bare Starlette: what that does not know BentoML would answer itself, and its page at
-    ``/`` loads a tracker.
-    """
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, send)
-
-    return answer
 
 
 def settle_down() -> None:
@@ -53,22 +43,36 @@ def settle_down() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
+def _host() -> str:
+    """Where BentoML is about to listen: what its command was told, or else our configuration."""
+    context = click.get_current_context(silent=True)
+    told = context.params.get("host") if context else None
+    return told or CONFIG["http"]["host"]
+
+
 @bentoml.service(**CONFIG)
-@bentoml.asgi_app(mounted(app), path="/", name="v1")
 class Leadcast:
     """Scores leads: ``POST /v1/score``; see ``/v1/openapi.json``."""
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def verify() -> None:
-        """Refuse to start on a bad bundle, before a port opens or LightGBM sees it."""
+        """Refuse to start on a bad bundle, or open to others, before a port opens."""
         try:
+            require(KEYS, _host())
             bundle.check(BUNDLE)
-        except bundle.BundleError as error:
+        except (bundle.BundleError, KeysError) as error:
             raise SystemExit(f"leadcast: {error}") from None
 
     def __init__(self) -> None:
         scorer = Scorer(bundle.load(BUNDLE))
         app.state.desk = Desk(scorer, Store(STORE) if STORE else None)
         scorer.score([("warm-up", Facts([], [], []))], now())
+        logs.adopt()
+        metrics.forget_the_dead()
+        HEALTH.drain_on_end()
+        logs.event("started", access="keys" if KEYS else "open to this machine: no LEADCAST_KEYS")
         settle_down()
+
+
+Leadcast.add_asgi_middleware(guarded, api=app)  # type: ignore[attr-defined]

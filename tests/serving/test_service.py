@@ -302,9 +302,9 @@ def test_the_description_names_every_field_that_is_answered(
 
 
 def test_health_and_metrics(client: httpx.Client) -> None:
-    for path in ("/livez", "/readyz", "/healthz"):
+    for path in ("/livez", "/readyz", "/startedz", "/healthz"):
         assert client.get(path).status_code == 200
-    assert 'endpoint="/v1/score"' in client.get("/metrics").text
+    assert 'route="/v1/score",status="200"' in client.get("/metrics").text
 
 
 def test_a_feature_vector_is_what_the_model_read(

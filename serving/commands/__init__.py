@@ -1,0 +1,1 @@
+"""Commands of the service, a module each; ``serving.cli`` registers them."""

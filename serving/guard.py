@@ -1,0 +1,283 @@
+"""Who may ask, how much at a time, and what is said of it: in front of every route.
+
+Raw ASGI: a request costs some ten microseconds here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as Asgi
+
+from serving import logs, metrics
+from serving.health import Health
+from serving.http import answer, failed, problem_answer
+from serving.keys import SCOPES, Key, Keys, is_loopback
+from serving.limits import Bucket, Gate
+from serving.operation import Operation, Scope
+from serving.problems import Breach
+
+BODY_SECONDS, SLOWEST = 10.0, 64 * 1024
+"""A body has ten seconds, and one more for each 64 KiB of it."""
+
+AUDITED: frozenset[Scope | None] = frozenset({"admin", "erase", "decide"})
+OPEN = Key("00000000", "open", SCOPES, "0" * 64, 0, rate=1e9)
+"""Who asks where there are no keys: anybody on this machine."""
+
+UNKNOWN = "unknown"
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+]
+_LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_REQUEST_ID = re.compile(rb"[0-9a-fA-F-]{16,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+
+
+class Guard:
+    """An ASGI middleware: BentoML's ``app`` lives and dies with it, ``api`` answers.
+
+    So that nothing else of BentoML's answers: not its schema, nor its page that loads a tracker.
+    ``keys``: None leaves the service open to this machine, and to nobody else.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        api: ASGIApp,
+        operations: Sequence[Operation],
+        keys: Keys | None,
+        health: Health,
+    ) -> None:
+        self._app, self._api, self._keys, self._health = app, api, keys, health
+        self._gate = Gate()
+        self._buckets: dict[str, Bucket] = {}
+        self._plain: dict[tuple[str, str], Operation] = {}
+        self._shaped: list[tuple[str, re.Pattern[str], Operation]] = []
+        for one in operations:
+            if "{" in one.path:
+                self._shaped.append((one.method, compile_path(one.path)[0], one))
+            else:
+                self._plain[one.method, one.path] = one
+
+    async def __call__(self, scope: Asgi, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _answer(self, scope: Asgi, receive: Receive, send: Send) -> None:
+        visit = Visit(self._gate, self._operation(scope), scope, receive, send)
+        metrics.RUNNING.inc()
+        try:
+            await self._pass(visit)
+        except Breach as breach:
+            await visit.refuse(breach)
+        except Exception as error:
+            logs.event("failed", error=type(error).__name__, at=logs.places(error),
+                       request_id=visit.id)  # fmt: skip
+            await visit.fail()
+        finally:
+            metrics.RUNNING.dec()
+            visit.end()
+
+    async def _pass(self, visit: Visit) -> None:
+        path = visit.scope["path"]
+        if path in self._health.paths:
+            visit.route = path
+            await self._health(self._app, visit.scope, visit.receive, visit.send)
+            return
+        if path == "/metrics":
+            visit.route = path
+            if not _is_loopback(visit.scope["client"]):
+                visit.key = self._allowed(visit, "admin")
+            await visit.say(answer(metrics.exposed(), media=metrics.MEDIA))
+            return
+        operation = visit.operation
+        if operation is None or operation.scope is not None:
+            visit.key = self._allowed(visit, operation.scope if operation else None)
+        if not visit.sends_body():
+            await visit.begin()
+        await self._api(visit.scope, visit.receive, visit.send)
+
+    def _operation(self, scope: Asgi) -> Operation | None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        found = self._plain.get((method, scope["path"]))
+        if found is not None:
+            return found
+        for its, shape, one in self._shaped:
+            if its == method and shape.match(scope["path"]):
+                return one
+        return None
+
+    def _allowed(self, visit: Visit, needed: Scope | None) -> Key:
+        """The key of a request. Raises :class:`Breach` (401, 403, 429)."""
+        if self._keys is None:
+            if not _is_loopback(visit.scope["server"]) or not _named_local(visit.headers):
+                raise _unauthorised("the service has no keys and answers on loopback only",
+                                    "set LEADCAST_KEYS to a file: see leadcast keys")  # fmt: skip
+            return OPEN
+        sort, _, given = visit.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if sort.lower() != "bearer" or not given:
+            raise _unauthorised("there is no key", "send the header Authorization: Bearer KEY")
+        key = self._keys.find(given.strip())
+        if key is None:
+            raise _unauthorised("the key is not known, or has ended", "ask for a new key")
+        visit.key = key
+        if needed is not None and needed not in key.scopes:
+            raise _forbidden(needed)
+        bucket = self._buckets.get(key.id)
+        if bucket is None:
+            bucket = self._buckets[key.id] = Bucket(key.rate)
+        wait = bucket.take()
+        if wait:
+            raise _too_many(wait)
+        return key
+
+
+class Visit:
+    """One request and what became of it."""
+
+    __slots__ = (
+        "_begun", "_deadline", "_gate", "_receive", "_said", "_send", "_started", "headers", "id",
+        "key", "operation", "reason", "route", "scope", "status",
+    )  # fmt: skip
+
+    def __init__(
+        self, gate: Gate, operation: Operation | None, scope: Asgi, receive: Receive, send: Send
+    ) -> None:
+        self._gate, self._receive, self._send = gate, receive, send
+        self.operation, self.scope = operation, scope
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.route = operation.path if operation else UNKNOWN
+        self.key: Key | None = None
+        self.status, self.reason = 0, ""
+        self._started = time.perf_counter()
+        self._deadline, self._begun, self._said = BODY_SECONDS, False, False
+        given = self.headers.get(b"x-request-id", b"")
+        self.id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+    def sends_body(self) -> bool:
+        """Whether the request announces a body."""
+        length = self.headers.get(b"content-length", b"0")
+        return length != b"0" or b"transfer-encoding" in self.headers
+
+    async def begin(self) -> None:
+        """Take a slot for the work. Raises :class:`Breach` (503)."""
+        if not self._begun:
+            await self._gate.enter()
+            self._begun = True
+
+    async def receive(self) -> Message:
+        """The next part of the body; with the last one the work begins.
+
+        So a body that trickles in keeps nobody waiting. Raises :class:`Breach` (408, 503).
+        """
+        if self._begun or self._said:
+            return await self._receive()
+        left = self._deadline - (time.perf_counter() - self._started)
+        try:
+            async with asyncio.timeout(max(left, 0.0)):
+                message = await self._receive()
+        except TimeoutError:
+            raise _too_slow() from None
+        if message["type"] == "http.request":
+            self._deadline += len(message.get("body", b"")) / SLOWEST
+            if not message.get("more_body"):
+                await self.begin()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass an answer on, with the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self._said = True
+            self.status = message["status"]
+            own = [(b"x-request-id", self.id.encode()), *_HEADERS]
+            message["headers"] = [*message.get("headers", ()), *own]
+        await self._send(message)
+
+    async def say(self, response: Any) -> None:
+        """Answer with a Starlette response."""
+        await response(self.scope, self.receive, self.send)
+
+    async def refuse(self, breach: Breach) -> None:
+        """Answer with a problem."""
+        self.reason = breach.slug
+        if not self._said:
+            await self.say(problem_answer(breach.problem(), breach.headers))
+
+    async def fail(self) -> None:
+        """Answer that the service failed, where nothing was answered yet."""
+        if not self._said:
+            await self.say(problem_answer(failed().problem()))
+
+    def end(self) -> None:
+        """Give the slot back; count and log what was answered."""
+        if self._begun:
+            self._gate.leave()
+        took = time.perf_counter() - self._started
+        metrics.answered(self.route, self.status).inc()
+        metrics.seconds(self.route).observe(took)
+        if self.status in _REFUSING:
+            metrics.refused(self.reason or _REFUSING[self.status]).inc()
+        told: dict[str, Any] = {
+            "method": self.scope["method"] if self.scope["method"] in _METHODS else UNKNOWN,
+            "route": self.route, "status": self.status, "ms": round(took * 1e3, 3),
+            "key": self.key.id if self.key else None, "request_id": self.id,
+        }  # fmt: skip
+        logs.later("request", **told)
+        if self.operation is not None and self.operation.scope in AUDITED:
+            logs.event("audit", operation=self.operation.name, **told)
+
+
+_REFUSING = {
+    401: "unauthorised", 403: "forbidden", 408: "too-slow", 413: "too-large", 429: "too-many",
+    503: "overloaded",
+}  # fmt: skip
+
+
+def _is_loopback(address: Sequence[Any] | None) -> bool:
+    return address is not None and is_loopback(address[0])
+
+
+def _named_local(headers: dict[bytes, bytes]) -> bool:
+    """Whether the caller meant this machine: a page elsewhere may name it by a domain of its own"""
+    host = headers.get(b"host", b"localhost").decode("latin-1").lower()
+    return re.sub(r":\d*$", "", host) in _LOCAL
+
+
+def _unauthorised(detail: str, remedy: str) -> Breach:
+    headers = {"WWW-Authenticate": 'Bearer realm="leadcast"'}
+    return Breach("unauthorised", "There is no valid key", detail, remedy=remedy, status=401,
+                  headers=headers)  # fmt: skip
+
+
+def _forbidden(needed: Scope) -> Breach:
+    challenge = f'Bearer realm="leadcast", error="insufficient_scope", scope="{needed}"'
+    return Breach("forbidden", "The key may not do this", f"the key lacks the scope {needed}",
+                  remedy="use a key with that scope", status=403,
+                  headers={"WWW-Authenticate": challenge})  # fmt: skip
+
+
+def _too_many(wait: float) -> Breach:
+    return Breach("too-many", "The key asks too often", "more requests than the key's rate",
+                  remedy="try again after Retry-After seconds", status=429,
+                  headers={"Retry-After": str(int(wait) + 1)})  # fmt: skip
+
+
+def _too_slow() -> Breach:
+    return Breach("too-slow", "The body did not come in time", "the body came too slowly",
+                  remedy="send it faster, or in smaller requests", status=408,
+                  headers={"Connection": "close"})  # fmt: skip

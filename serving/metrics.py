@@ -1,0 +1,74 @@
+"""What Prometheus reads at ``/metrics``; routes are templates, so no id of a lead is a label."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+MEDIA = CONTENT_TYPE_LATEST
+_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+
+REQUESTS = Counter(
+    "leadcast_requests_total", "Requests answered, refused ones too", ["route", "status"]
+)
+SECONDS = Histogram(
+    "leadcast_request_seconds", "From the headers to the end of the answer", ["route"],
+    buckets=_BUCKETS,
+)  # fmt: skip
+RUNNING = Gauge(
+    "leadcast_requests_running", "Requests that have begun and not ended",
+    multiprocess_mode="livesum",
+)  # fmt: skip
+REFUSED = Counter(
+    "leadcast_refused_total", "Requests refused before any work, by the problem's type", ["reason"]
+)
+
+
+@cache
+def answered(route: str, status: int) -> Counter:
+    """The counter of a route's answers of one status; both are few."""
+    return REQUESTS.labels(route, str(status))
+
+
+@cache
+def seconds(route: str) -> Histogram:
+    """The latency histogram of a route."""
+    return SECONDS.labels(route)
+
+
+@cache
+def refused(reason: str) -> Counter:
+    """The counter of refusals for one reason."""
+    return REFUSED.labels(reason)
+
+
+def exposed() -> bytes:
+    """The text that Prometheus reads: of every worker, where BentoML started them."""
+    if _DIRECTORY not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)
+    return generate_latest(registry)
+
+
+def forget_the_dead() -> None:
+    """Drop what workers that were killed said was running."""
+    if _DIRECTORY in os.environ:
+        for file in Path(os.environ[_DIRECTORY]).glob("gauge_live*.db"):
+            pid = file.stem.rpartition("_")[2]
+            if pid.isdigit() and not psutil.pid_exists(int(pid)):
+                multiprocess.mark_process_dead(int(pid))
