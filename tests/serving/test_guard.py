@@ -196,7 +196,8 @@ def test_metrics_count_by_route_and_tell_why_refused(
     assert 'leadcast_requests_total{route="unknown",status="404"}' in text
     assert 'leadcast_refused_total{reason="unauthorised"}' in text
     assert 'leadcast_request_seconds_bucket{le="0.005",route="/v1/model"}' in text
-    assert "leadcast_requests_running 1.0" in text
+    [running] = re.findall(r"^leadcast_requests_running (\S+)$", text, re.MULTILINE)
+    assert float(running) >= 1  # this one; another may have answered and not ended yet
     assert "secret" not in text
 
 
