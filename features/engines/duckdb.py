@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
 from itertools import pairwise
 
 import duckdb
@@ -144,14 +143,15 @@ def run(
     features: FeatureSet, spine: pd.DataFrame, history: History, progress: Progress
 ) -> pd.DataFrame:
     """Compute in blocks of leads; see :func:`features.engines.compute`."""
-    laid = _pool().submit(_Layout, features, len(spine))  # mostly waits for memory
-    blocks = _Blocks(features, spine, history)
-    layout = laid.result()
-    work = _Work(features, blocks, layout)
-    work.segments()
-    pairs = list(pairwise(blocks.edges))
-    for done, _ in enumerate(_pool().map(work.block, pairs), start=1):
-        progress(done / len(pairs))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        laid = pool.submit(_Layout, features, len(spine))  # mostly waits for memory
+        blocks = _Blocks(features, spine, history)
+        layout = laid.result()
+        work = _Work(features, blocks, layout)
+        work.segments()
+        pairs = list(pairwise(blocks.edges))
+        for done, _ in enumerate(pool.map(work.block, pairs), start=1):
+            progress(done / len(pairs))
     return layout.frame(blocks)
 
 
@@ -183,23 +183,26 @@ class _Layout:
         return frame
 
 
-_THREAD = threading.local()
+_IDLE: dict[int, list[duckdb.DuckDBPyConnection]] = defaultdict(list)
+"""Engines that wait for work, by process: to make one costs as much as a small block, and a forked
+child must neither use nor close those of its parent."""
 
 
-@cache
-def _pool() -> ThreadPoolExecutor:
-    """Threads that stay, each with its engine: to make one costs as much as a small block."""
-    return ThreadPoolExecutor(os.cpu_count())
-
-
-def _connection() -> duckdb.DuckDBPyConnection:
-    """This thread's own engine; blocks run side by side, so each one uses one core."""
-    if not hasattr(_THREAD, "duckdb"):
-        _THREAD.duckdb = duckdb.connect()
-        _THREAD.duckdb.execute("SET threads = 1; SET preserve_insertion_order = false")
+@contextmanager
+def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An engine of one's own while the context is open; blocks run side by side, a core each."""
+    idle = _IDLE[os.getpid()]
+    try:
+        con = idle.pop()
+    except IndexError:
+        con = duckdb.connect()
+        con.execute("SET threads = 1; SET preserve_insertion_order = false")
         # The sides of a join decide in which order facts are summed: never by their number.
-        _THREAD.duckdb.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-    return _THREAD.duckdb
+        con.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+    try:
+        yield con
+    finally:
+        idle.append(con)
 
 
 class _Work:
@@ -233,18 +236,18 @@ class _Work:
 
     @contextmanager
     def _read(self, groups: tuple[int, int], rows: int) -> Iterator[duckdb.DuckDBPyConnection]:
-        """This thread's engine with the tables of a block, while the context is open."""
-        con = _connection()
+        """An engine with the tables of a block, while the context is open."""
         tables = self._blocks.tables(*groups)
         numbers = pa.array(np.arange(rows, dtype=np.int32))
-        con.register("spine", tables["spine"].append_column("_row", numbers))
-        for name in KEYS:
-            con.register(name, tables[name])
-        try:
-            yield con
-        finally:
-            for name in ("spine", *KEYS):
-                con.unregister(name)
+        tables["spine"] = tables["spine"].append_column("_row", numbers)
+        with _connection() as con:
+            try:
+                for name, table in tables.items():
+                    con.register(name, table)
+                yield con
+            finally:
+                for name in tables:
+                    con.unregister(name)
 
     def _wide(self, positions: list[int], declared: Sequence[Feature]) -> tuple[str, list[int]]:
         chosen = FeatureSet(self._coded(declared[position]) for position in positions)
