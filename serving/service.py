@@ -67,7 +67,8 @@ class Leadcast:
     def __init__(self) -> None:
         scorer = Scorer(bundle.load(BUNDLE))
         app.state.desk = Desk(scorer, Store(STORE) if STORE else None)
-        scorer.score([("warm-up", Facts([], [], []))], now())
+        for reasons in (0, 3):  # each has machine code of its own, which is made at its first use
+            scorer.score([("warm-up", Facts([], [], []))], now(), reasons)
         logs.adopt()
         metrics.forget_the_dead()
         HEALTH.drain_on_end()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import anyio.to_thread
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +12,7 @@ from features.language import describe
 from features.times import duration_text, iso, now
 from serving import api
 from serving.http import answer, read_body
+from serving.limits import in_thread
 from serving.operation import Operation
 from serving.problems import Breach, invalid
 from serving.scorer import Facts, Score, Scorer
@@ -102,7 +102,7 @@ async def _score(request: Request) -> Response:
     scored = len(asked.leads) * (1 + (asked.since is not None) + len(asked.if_done))
     if scored <= INLINE_LEADS and len(body) <= INLINE_BYTES:
         return answer(state.desk.score(asked))
-    return answer(await anyio.to_thread.run_sync(state.desk.score, asked, limiter=state.working))
+    return answer(await in_thread(state.working, state.desk.score, asked))
 
 
 async def _model(request: Request) -> Response:

@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from features import databases
 from features.schema import History
 from features.simulate import Simulation, Truth
-from serving.cli import SIMULATED, main, worklist
+from serving.cli import main
+from serving.commands.data import SIMULATED
+from serving.commands.scoring import worklist
 from tests.conftest import ROOT
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from serving.cli import main, write_simulation
+from serving.cli import main
+from serving.commands.data import write_simulation
 from training import report
 from training.dependence import ROWS, dependence
 from training.experiment import Result
