@@ -7,8 +7,8 @@ answer the conversion booster's bare predict for ready-made rows: `mlflow models
 as it comes; the floors answer a constant. Load comes from a process of its own
 (:mod:`benchmarks.load`); processor time is that of the server's processes.
 
-MLflow is asked by `dataframe_split`, the form of its documentation. Bare arrays (`inputs`) are the
-cheaper form for one row: that is told too.
+MLflow is asked in two forms: `dataframe_split`, that of its documentation, and bare arrays
+(`inputs`). The bars take the one that costs MLflow less; the other stands in the table.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ from serving.run import process, serving
 
 EVENTS, MOST_EVENTS, LEADS, MANY = 10, 50, 50, 100
 HEADERS = {"Content-Type": "application/json"}
+FORMS = ("frame", "array")
+"""How MLflow can be asked: `dataframe_split` and `inputs`."""
+
 Told = dict[str, Measured]
 
 
@@ -61,6 +64,7 @@ def prepare(history: History, scratch: Path) -> None:
         "frame": [frame([row]) for row in every],
         "frames": [frame(every)],
         "array": [msgspec.json.encode({"inputs": [row]}) for row in every],
+        "arrays": [msgspec.json.encode({"inputs": every})],
         "rows": [msgspec.json.encode({"rows": [row]}) for row in every],
     }
     for name, made in asked.items():
@@ -71,12 +75,11 @@ def peers(scratch: Path, seconds: float, told: Told) -> None:
     """Load MLflow, BentoML as it comes and the bare floor, one at a time."""
     with started.mlflow(scratch / "mlflow", free_port()) as server:
         path = "/invocations"
-        measure(server, path, scratch / "frame", 1)
-        told["mlflow"] = measure(server, path, scratch / "frame", seconds)
-        told["mlflow, array"] = measure(server, path, scratch / "array", seconds)
-        told["mlflow, 100 rows"] = measure(server, path, scratch / "frames", seconds)
-        told["mlflow, array, 500/s"] = measure(server, path, scratch / "array", seconds, 500)
-        told["mlflow, 500/s"] = measure(server, path, scratch / "frame", seconds, 500)
+        for form in FORMS:
+            measure(server, path, scratch / form, 1)
+            told[f"mlflow, {form}"] = measure(server, path, scratch / form, seconds)
+            told[f"mlflow, 100 rows, {form}"] = measure(server, path, scratch / f"{form}s", seconds)
+            told[f"mlflow, 500/s, {form}"] = measure(server, path, scratch / form, seconds, 500)
     with started.bento(scratch / "bundle" / "conversion.txt", free_port()) as server:
         measure(server, "/predict", scratch / "rows", 1)
         told["bentoml"] = measure(server, "/predict", scratch / "rows", seconds)
@@ -154,17 +157,15 @@ def judge(told: Told) -> None:
         index=list(told), columns=["answers/s", "CPU us", "p50 ms", "p99 ms"],
     )  # fmt: skip
     print(table.round(2).to_string())
-    whole, plain, peer = told["three reasons"], told["no reasons"], told["mlflow"]
-    array = told["mlflow, array"]
-    print(f"against MLflow asked by bare arrays: CPU {whole.cpu / array.cpu:.2f}, "
-          f"throughput {plain.rate / array.rate:.2f}, "
-          f"p99 at 500/s {told['500/s'].p99 / told['mlflow, array, 500/s'].p99:.2f}")  # fmt: skip
+    form = min(FORMS, key=lambda one: told[f"mlflow, {one}"].cpu)
+    whole, plain, peer = told["three reasons"], told["no reasons"], told[f"mlflow, {form}"]
+    theirs = told[f"mlflow, 500/s, {form}"]
     bar("score-cpu-over-mlflow", whole.cpu / peer.cpu, 0.5)
-    bar("score-p99-over-mlflow-at-500", told["500/s"].p99 / told["mlflow, 500/s"].p99, 0.1)
+    bar("score-p99-over-mlflow-at-500", told["500/s"].p99 / theirs.p99, 0.1)
     bar("score-p99-at-1000-over-200", told["1,000/s"].p99 / told["200/s"].p99, 3)
     bar("throughput-over-mlflow", plain.rate / peer.rate, 5, ">=")
     bar("throughput-over-bentoml", plain.rate / told["bentoml"].rate, 2, ">=")
-    many = told["100 leads"].rate / told["mlflow, 100 rows"].rate
+    many = told["100 leads"].rate / told[f"mlflow, 100 rows, {form}"].rate
     bar("hundred-leads-over-mlflow", many, 2, ">=")
 
 

@@ -230,15 +230,10 @@ def run(
     findings = accept(audited(history, source, planned), accepted or {})
     folds = planned.folds
     data = training_set(history, source, planned, say, directory)
-    recipe, searched = recipe or Recipe(), {}
+    recipe, searched = recipe or Recipe(), dict[str, str]()
     if tuning:
-        from training.tune import tune  # long to import, and rarely needed
-
-        tuned = tune(data.where(folds[0].train(data.as_of)), tuning, say, grower)
-        recipe, searched = tuned.recipe, {"tuning": tuned.text}
-    directions = _directions(source, planned.features)
-    if directions:
-        recipe = replace(recipe, directions=directions)
+        recipe, searched = _tuned(data.where(folds[0].train(data.as_of)), tuning, say, grower)
+    recipe = _directed(recipe, source, planned.features)
     judged = [
         _judge(data, fold, recipe, grower, say, f"fold {i} of {len(folds)}")
         for i, fold in enumerate(folds, start=1)
@@ -254,7 +249,6 @@ def run(
     )
     say("report", 0.0)
     evaluation = evaluate(test, said, main=MAIN, capacity=CAPACITY)
-    curve = learning_curve(data, model, recipe, grower)
     leaned = _top_features(model)
     report = Report(
         title=f"Leadcast on {source.name}",
@@ -262,7 +256,7 @@ def run(
         target=_target(source),
         timeline=planned.picture,
         evaluation=evaluation,
-        verdict=verdict(data, model, evaluation, curve),
+        verdict=verdict(data, model, evaluation, learning_curve(data, model, recipe, grower)),
         random_split=flattering,
         ceiling=None if ceiling is None else _ceiling(ceiling, data.rows.loc[rows], test),
         training=_facts(data, model) | {"recipe": recipe.text} | searched,
@@ -275,8 +269,7 @@ def run(
         card=scorecard(model) if reached(model.rungs) == "scorecard" else None,
         groups=_groups(history, source, model, test, said[0]),
     )
-    origin = _origin(history, source, data, recipe, findings)
-    return Result(report, model, data, origin, test, said)
+    return Result(report, model, data, _origin(history, source, data, recipe, findings), test, said)
 
 
 def _origin(
@@ -299,8 +292,18 @@ def _origin(
     )
 
 
-def _directions(source: Declared, features: FeatureSet) -> tuple[tuple[str, int], ...]:
-    """The features that are named by the source's directions, each once."""
+def _tuned(
+    data: Training, seconds: float, say: Progress, grower: Grower
+) -> tuple[Recipe, dict[str, str]]:
+    """The recipe found on ``data``, and what the report tells of the search."""
+    from training.tune import tune  # long to import, and rarely needed
+
+    tuned = tune(data, seconds, say, grower)
+    return tuned.recipe, {"tuning": tuned.text}
+
+
+def _directed(recipe: Recipe, source: Declared, features: FeatureSet) -> Recipe:
+    """The recipe with the features that are named by the source's directions, each once."""
     found: dict[str, int] = {}
     for named, direction in source.directions:
         pattern = re.compile(re.escape(named).replace(r"\*", ".*"))
@@ -313,7 +316,7 @@ def _directions(source: Declared, features: FeatureSet) -> tuple[tuple[str, int]
                 raise ValueError(f"a direction is declared for {one.name!r}, which is text")
             if found.setdefault(one.name, direction) != direction:
                 raise ValueError(f"{one.name!r} is declared never to lower and never to raise")
-    return tuple(found.items())
+    return replace(recipe, directions=tuple(found.items())) if found else recipe
 
 
 def _silent(step: str, share: float) -> None:
