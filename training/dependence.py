@@ -49,7 +49,9 @@ def _of(model: LeadModel, matrix: Floats, position: int) -> Dependence:
     gaps, known = bool(np.isnan(known).any()), known[~np.isnan(known)]
     values: list[float | str | None]
     if words is None:
-        steps = np.unique(np.quantile(known, np.linspace(0, 1, STEPS), method="nearest"))
+        steps = known  # none, where the latest rows all lack it
+        if len(known):
+            steps = np.unique(np.quantile(known, np.linspace(0, 1, STEPS), method="nearest"))
         codes, values = steps.tolist(), steps.tolist()
     else:
         codes = [float(code) for code in range(min(len(words), WORDS))]

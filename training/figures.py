@@ -25,6 +25,9 @@ _RELIABILITY = (
 )
 _GAIN = "Gain: working the best rows first, the share of all conversions reached."
 _VALUE = "Value: working the most valuable rows first, the share of all realised value reached."
+_PLAIN = {"text.parse_math": False}
+"""A dollar in a customer's word is a dollar."""
+
 _DEPENDENCE = (
     "What the model makes of the features that it leans on most: the mean probability of the "
     "latest rows, were they all to hold this value (at the far right: none). It tells what the "
@@ -142,12 +145,13 @@ def svg(figure: Figure) -> str:
     """The figure as an ``<svg>`` element: text stays text, same figure same bytes."""
     page = BytesIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "leadcast"}):
+    with matplotlib.rc_context({**_PLAIN, "svg.fonttype": "none", "svg.hashsalt": "leadcast"}):
         figure.savefig(page, format="svg", metadata=nothing)
     drawn = page.getvalue().decode()
     return drawn[drawn.index("<svg") :]
 
 
+@matplotlib.rc_context(_PLAIN)
 def _dependence_figure(found: Sequence[Dependence]) -> Figure:
     figure = Figure(figsize=(5.2, 1.9 * ((len(found) + 1) // 2)), layout="constrained")
     rows = figure.subplots((len(found) + 1) // 2, 2, sharey=True, squeeze=False)

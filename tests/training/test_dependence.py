@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from click.testing import CliRunner
 from serving.cli import main
 from serving.commands.data import write_simulation
 from training import report
-from training.dependence import ROWS, dependence
+from training.dataset import TrainingSet
+from training.dependence import ROWS, Dependence, dependence
 from training.experiment import Result
 
 
@@ -30,6 +32,21 @@ def test_a_feature_that_moves_nothing_is_flat(result: Result) -> None:
     idle = result.model.features.names[int(np.flatnonzero(gain == 0)[0])]
     [flat] = dependence(result.model, result.data, [idle])
     assert np.ptp(flat.probability) == 0
+
+
+def test_what_the_latest_rows_all_lack_is_told_as_missing(result: Result) -> None:
+    [name] = [one.name for one in result.report.features if one.name == "company_size"]
+    assert isinstance(result.data, TrainingSet)
+    empty = replace(result.data, columns=result.data.columns.assign(**{name: np.nan}))
+    found = dependence(result.model, empty, [name])
+    assert found[0].values == (None,)
+    assert "<svg" in report.html(replace(result.report, dependence=found))
+
+
+def test_a_dollar_in_a_word_is_a_dollar(result: Result) -> None:
+    text = next(one for one in result.model.features.features if one.type == "text")
+    found = [Dependence(text, ("$5 ^{ $10", "$$"), np.array([0.1, 0.2]))]
+    assert "$5 ^{ $10" in report.html(replace(result.report, dependence=found))
 
 
 def test_the_report_tells_and_draws_it(result: Result) -> None:
