@@ -225,7 +225,9 @@ def test_every_bad_file_is_told_at_once(tmp_path: Path) -> None:
     assert "did you mean 'events.csv'?" in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [gzip.compress(LEADS.encode())[:-9], b"id,made\n1,2"])
+@pytest.mark.parametrize(
+    "content", [gzip.compress(LEADS.encode())[:-9], b"id,made\n1,2"], ids=["cut short", "not gzip"]
+)
 def test_a_torn_download_is_named(content: bytes, tmp_path: Path) -> None:
     source = declare(tmp_path, DECLARED.replace("leads.csv", "leads.csv.gz"), leads_csv_gz=content)
     with pytest.raises(ContractError, match=r"leads: broken-file"):
