@@ -34,8 +34,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/leadcast demo
 
-test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: install  # one thread a worker: two that want both cores wait for each other
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

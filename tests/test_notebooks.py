@@ -18,6 +18,7 @@ def test_there_is_a_story() -> None:
     assert NOTEBOOKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_is_executed_without_an_error(path: Path) -> None:
     notebook = jupytext.read(path)
