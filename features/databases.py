@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import psycopg
     from psycopg import sql
 
-NO_DRIVER = "PostgreSQL needs psycopg, the extra [postgres]: pip install 'psycopg[binary]'"
+NO_DRIVER = "PostgreSQL needs psycopg, the extra [postgres]: pip install 'psycopg[binary,pool]'"
 
 _POSTGRES = ("postgresql://", "postgres://")
 _SQLITE = "sqlite:///"
@@ -35,6 +35,11 @@ class MissingDriver(DatabaseError):
 def is_database(url: str) -> bool:
     """Whether a URL names a database that is read here."""
     return url.startswith((*_POSTGRES, _SQLITE))
+
+
+def is_postgres(url: str) -> bool:
+    """Whether a URL names a PostgreSQL server."""
+    return url.startswith(_POSTGRES)
 
 
 def read_table(
@@ -191,7 +196,7 @@ def _told(url: str) -> Iterator[None]:
     except DatabaseError:
         raise
     except _errors() as error:
-        raise DatabaseError(f"{shown(url)}: {_blotted(str(error).strip(), url)}") from None
+        raise DatabaseError(f"{shown(url)}: {blotted(str(error).strip(), url)}") from None
 
 
 def _errors() -> tuple[type[Exception], ...]:
@@ -199,7 +204,7 @@ def _errors() -> tuple[type[Exception], ...]:
     return (sqlite3.Error, *([driver.Error] if driver else ()))
 
 
-def _blotted(text: str, url: str) -> str:
+def blotted(text: str, url: str) -> str:
     """The text without any part of the URL that may be a password."""
     named = re.search(r"://(.*)@", url)
     secrets = re.findall(r"password=([^&]*)", url)

@@ -10,7 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving import logs
 from serving.problems import Breach, Problem
+from serving.store.database import StoreUnavailable
 
 MOST_BYTES = 16 * 2**20
 
@@ -80,5 +82,17 @@ def failed() -> Breach:
                   remedy="try again; if it lasts, see the log", status=500)  # fmt: skip
 
 
-HANDLERS: dict[Any, Any] = {Breach: _breached, HTTPException: _no_such, Exception: _failed}
+async def _unavailable(request: Request, error: StoreUnavailable) -> Response:
+    del request
+    logs.event("store-unavailable", reason=str(error))
+    made = Breach(
+        "store-unavailable", "The store does not answer", "the store cannot read or write now",
+        remedy="try again after Retry-After seconds", status=503, headers={"Retry-After": "1"},
+    )  # fmt: skip
+    return problem_answer(made.problem(), made.headers)
+
+
+HANDLERS: dict[Any, Any] = {
+    Breach: _breached, HTTPException: _no_such, StoreUnavailable: _unavailable, Exception: _failed,
+}  # fmt: skip
 """What became of an exception: problem details, never a traceback."""

@@ -17,9 +17,10 @@ from typing import IO
 
 import psutil  # type: ignore[import-untyped]
 
+from features.databases import is_database
 from training import bundle as bundles
 
-_READY_SECONDS, _END_SECONDS, _TOLD = 60.0, 20.0, 2_000
+_READY_SECONDS, _END_SECONDS, _TOLD = 180.0, 20.0, 2_000
 _ROOT = Path(__file__).parent.parent
 
 
@@ -42,7 +43,7 @@ class Running:
 
 @contextmanager
 def serving(
-    bundle: Path, store: Path | None, port: int, host: str = "127.0.0.1"
+    bundle: Path, store: Path | str | None, port: int, host: str = "127.0.0.1"
 ) -> Iterator[Running]:
     """Serve a bundle on ``host`` while the context is open; no process is left behind.
 
@@ -52,7 +53,8 @@ def serving(
     bundles.verify(bundle)
     environment = {"LEADCAST_BUNDLE": str(bundle.resolve())}
     if store is not None:
-        environment["LEADCAST_STORE"] = str(store.resolve())
+        place = str(store)
+        environment["LEADCAST_STORE"] = place if is_database(place) else str(Path(place).resolve())
     with process("serving.service:Leadcast", port, environment, host) as running:
         yield running
 

@@ -12,13 +12,14 @@ os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # before bentoml is imported; the w
 import bentoml
 import click
 
+from features.databases import MissingDriver
 from features.times import now
 from serving import logs, metrics
 from serving.app import HEALTH, KEYS, application, guarded
 from serving.keys import KeysError, require
 from serving.routes.score import Desk
 from serving.scorer import Facts, Scorer
-from serving.store import Store
+from serving.store import Store, StoreUnavailable
 from training import bundle
 
 BUNDLE = Path(os.environ.get("LEADCAST_BUNDLE", ".leadcast/champion"))
@@ -61,7 +62,11 @@ class Leadcast:
         try:
             require(KEYS, _host())
             bundle.check(BUNDLE)
-        except (bundle.BundleError, KeysError) as error:
+            if STORE:
+                store = Store(STORE)
+                store.open()
+                store.close()
+        except (bundle.BundleError, KeysError, StoreUnavailable, MissingDriver) as error:
             raise SystemExit(f"leadcast: {error}") from None
 
     def __init__(self) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,16 @@ def missing() -> str | None:
     if os.geteuid() == 0 and not _has_user("postgres"):
         return "initdb refuses root, and there is no user postgres here: run the tests as a user"
     return None
+
+
+def fresh(url: str) -> str:
+    """The URL of a new, empty database of a server."""
+    import psycopg
+
+    name = f"made_{uuid.uuid4().hex}"
+    with psycopg.connect(url, autocommit=True) as con:
+        con.execute(f"CREATE DATABASE {name}".encode())
+    return url.replace("/postgres?", f"/{name}?")
 
 
 @contextmanager

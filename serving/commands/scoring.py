@@ -67,11 +67,11 @@ def show(ranked: pd.DataFrame, rows: int = 5) -> None:
 
 @click.command()
 @bundle_option
-@click.option("--store", type=click.Path(path_type=Path), help="SQLite store for scoring by id.")
+@click.option("--store", help="Store for scoring by id: an SQLite file, or postgresql://...")
 @click.option("--port", default=3000, show_default=True, help="Port to listen on.")
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Address to listen on; another one needs LEADCAST_KEYS.")  # fmt: skip
-def serve(bundle: Path, store: Path | None, port: int, host: str) -> None:
+def serve(bundle: Path, store: str | None, port: int, host: str) -> None:
     """Serve scores over HTTP: POST /v1/score, GET /v1/model, health and metrics.
 
     With LEADCAST_KEYS, a file that `leadcast keys` makes, every call needs a key; without, the

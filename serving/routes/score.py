@@ -23,11 +23,15 @@ INLINE_LEADS, INLINE_BYTES = 16, 256 * 1024
 
 
 class Desk:
-    """Answers requests with one model and, where there is one, a store."""
+    """Answers requests with one model and, where there is one, a store.
+
+    ``blocks``: to read the store is to wait for another machine.
+    """
 
     def __init__(self, scorer: Scorer, store: Store | None) -> None:
         self._scorer, self._store = scorer, store
         self._reader = api.Reader(scorer.features, scorer.columns)
+        self.blocks = store is not None and store.remote
 
     def score(self, asked: api.Envelope) -> bytes:
         """Answer ``POST /v1/score``. Raises :class:`serving.problems.Breach`."""
@@ -100,7 +104,7 @@ async def _score(request: Request) -> Response:
     asked = api.read_envelope(body)
     state = request.app.state
     scored = len(asked.leads) * (1 + (asked.since is not None) + len(asked.if_done))
-    if scored <= INLINE_LEADS and len(body) <= INLINE_BYTES:
+    if scored <= INLINE_LEADS and len(body) <= INLINE_BYTES and not state.desk.blocks:
         return answer(state.desk.score(asked))
     return answer(await in_thread(state.working, state.desk.score, asked))
 

@@ -284,7 +284,7 @@ def test_without_psycopg_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "psycopg", None)
     error = refused(declare(tmp_path, 'path = "postgresql:///crm"\ntable = "leads"'))
     assert [one.code for one in error.breaches] == ["missing-driver"]
-    assert "pip install 'psycopg[binary]'" in str(error)
+    assert "pip install 'psycopg[binary,pool]'" in str(error)
     monkeypatch.delitem(sys.modules, "features.engines.postgres", raising=False)
     with pytest.raises(ImportError, match=r"the extra \[postgres\]"):
         importlib.import_module("features.engines.postgres")

@@ -1,0 +1,126 @@
+"""The store in one SQLite file: WAL, synced at every commit, tables clustered by lead."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar
+
+from serving.scorer import Row
+from serving.store.database import Database, Session, StoreUnavailable, UnfitRow
+from serving.store.tables import COLUMNS
+
+_CHUNKS = (512, 64, 8, 1)
+_WAIT_SECONDS = 10.0
+_UNFIT = (
+    sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError,
+    UnicodeError,
+)  # fmt: skip
+
+
+class _Session(Session):
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        return self._connection.execute(statement, values).fetchall()
+
+    def insert(self, table: str, rows: Sequence[Row]) -> int:
+        # Many rows a statement: at each step the interpreter is given to another thread, and
+        # waiting to get it back costs more than the row.
+        before, at = self._connection.total_changes, 0
+        for size in _CHUNKS:
+            while len(rows) - at >= size:
+                values = list(chain.from_iterable(rows[at : at + size]))
+                self._connection.execute(_insert(table, size), values)
+                at += size
+        return self._connection.total_changes - before
+
+
+class Sqlite(Database):
+    """A file; it is made where there is none yet, and missed when it is gone."""
+
+    words: ClassVar = {"id": "TEXT", "clustered": "WITHOUT ROWID"}
+    listing = "SELECT name FROM sqlite_master WHERE type = 'table'"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._file: int | None = None
+        self._idle: list[sqlite3.Connection] = []
+
+    def close(self) -> None:
+        """Close what is open; it is of no more use."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _prepare(self) -> None:
+        """Another file under the same name is another store, and no file is none."""
+        if self._ready and self._inode() != self._file:
+            self._ready = False
+            self.close()
+        super()._prepare()
+
+    def _migrate(self) -> None:
+        if self._file is not None and self._inode() is None:
+            raise StoreUnavailable(f"{self._path} is gone")
+        with self._session() as session:
+            session.rows("PRAGMA journal_mode = WAL")
+        super()._migrate()
+        self._file = self._inode()
+
+    def _inode(self) -> int | None:
+        with suppress(OSError):
+            return self._path.stat().st_ino
+        return None
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        with self._connection() as connection:
+            yield _Session(connection)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield _Session(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # a full disk has rolled it back already
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = self._idle.pop() if self._idle else self._opened()
+            yield connection
+        except _UNFIT as error:
+            raise UnfitRow(f"{self._path}: {type(error).__name__}") from None
+        except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+                connection = None
+            raise StoreUnavailable(f"{self._path}: {error}") from None
+        finally:
+            if connection is not None:
+                self._idle.append(connection)
+
+    def _opened(self) -> sqlite3.Connection:
+        made = sqlite3.connect(
+            self._path, _WAIT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        made.execute("PRAGMA synchronous = FULL")
+        return made
+
+
+@cache
+def _insert(table: str, count: int) -> str:
+    row = f"({', '.join('?' * len(COLUMNS[table]))})"
+    return f"INSERT INTO {table} VALUES {', '.join([row] * count)} ON CONFLICT DO NOTHING"

@@ -1,0 +1,137 @@
+"""What is known of each lead: put in once, read a lead at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from features.databases import is_database, is_postgres, sqlite_path
+from features.schema import TABLES, History
+from serving.scorer import Facts, Row
+from serving.store.database import Database, Session
+from serving.store.sqlite import Sqlite
+from serving.store.tables import (
+    KEYS,
+    Rows,
+    frame_rows,
+    key_of,
+    merged,
+    row_of,
+    selected,
+)
+from serving.store.writer import Verdicts, Writer
+
+_SETTLED = (
+    "SELECT min(CASE WHEN known_at > occurred_at THEN known_at ELSE occurred_at END) "
+    "FROM outcomes WHERE lead_id = ?"
+)
+
+
+class StoreConflict(ValueError):
+    """A fact of a history arrived under the id of another one; nothing of it was stored."""
+
+
+class Store:
+    """A store of leads, events, changes and outcomes; safe to use from any thread.
+
+    ``place`` is a file or a URL (``sqlite:///``, ``postgresql://``); nothing is opened before it is
+    used, and reading a ``remote`` one may block. What
+    :meth:`put` and :meth:`write` returned from is on disk. Times are integer microseconds. Every
+    method raises :class:`serving.store.StoreUnavailable` when the store cannot do it now.
+    """
+
+    def __init__(self, place: Path | str) -> None:
+        self.remote = is_postgres(str(place))
+        self._database = _database(str(place))
+        self._writer = Writer(self._database)
+
+    def open(self) -> None:
+        """Open it now, and bring its tables up to date."""
+        with self._database.reading():
+            pass
+
+    def close(self) -> None:
+        """Close it; the store is of no more use."""
+        self._writer.close()
+        self._database.close()
+
+    def put(self, **records: Iterable[Mapping[str, Any]]) -> Verdicts:
+        """Store records by table; what became of each, in order.
+
+        ``leads``, ``events``, ``changes`` and ``outcomes`` have the contract's columns, missing
+        ones null; attributes and properties are mappings under these names. A record that is
+        there already is ``known``, so a delivery may be repeated; under an id that is there with
+        other content it is a ``conflict``, and not stored. Raises ``KeyError`` when one lacks its
+        id, and stores none.
+        """
+        return self._writer.write_now(
+            {table: [row_of(table, one) for one in given] for table, given in records.items()}
+        )
+
+    async def write(self, rows: Rows) -> Verdicts:
+        """The same for rows, from an event loop: others run while it waits for the disk."""
+        return await self._writer.write(rows)
+
+    def load(self, history: History) -> None:
+        """Store a whole history, all or none; what is there already is ignored.
+
+        Raises :class:`StoreConflict` when an id is there with other content.
+        """
+        with self._database.writing() as session:
+            for table in TABLES:
+                for rows in frame_rows(table, getattr(history, table)):
+                    _load(session, table, rows)
+
+    def read(
+        self, lead_id: str, columns: Mapping[str, Sequence[str]], account: bool
+    ) -> Facts | None:
+        """What is known of a lead in the order of ``columns``; None for an unknown lead.
+
+        With ``account``, also the other leads of its account, their events and outcomes.
+        """
+        with self._database.reading() as session:
+            found = session.rows("SELECT account_id FROM leads WHERE lead_id = ?", (lead_id,))
+            if not found:
+                return None
+            who, which = "lead_id = ?", lead_id
+            if account and found[0][0] is not None:
+                who = "lead_id IN (SELECT lead_id FROM leads WHERE account_id = ?)"
+                which = found[0][0]
+
+            def read(table: str, who: str, which: str) -> list[Row]:
+                wanted = selected(table, columns[table])
+                rows = session.rows(f"SELECT {wanted} FROM {table} WHERE {who}", (which,))
+                return merged(table, columns[table], rows)
+
+            return Facts(
+                leads=read("leads", who, which),
+                events=read("events", who, which),
+                changes=read("changes", "lead_id = ?", lead_id),
+                outcomes=read("outcomes", who, which) if account else (),
+            )
+
+    def settled(self, lead_id: str) -> int | None:
+        """From when on the lead's first outcome is visible (microseconds); None when open."""
+        with self._database.reading() as session:
+            [(first,)] = session.rows(_SETTLED, (lead_id,))
+        return None if first is None else int(first)
+
+
+def _database(place: str) -> Database:
+    if is_postgres(place):
+        from serving.store.postgres import Postgres  # its driver is an extra
+
+        return Postgres(place)
+    return Sqlite(sqlite_path(place) if is_database(place) else Path(place))
+
+
+def _load(session: Session, table: str, rows: Sequence[Row]) -> None:
+    if session.insert(table, rows) == len(rows):
+        return
+    key = key_of(table)
+    held = {key(row): row for row in session.existing(table, [key(row) for row in rows])}
+    for row in rows:
+        if held[key(row)] != row:
+            which = ", ".join(map("{} {!r}".format, KEYS[table], key(row)))
+            raise StoreConflict(f"{table}: {which} is already there with other content")
