@@ -169,6 +169,10 @@ def _declared(feature: Feature) -> Feature:
                     if given[name] is not None})  # fmt: skip
 
 
+FINGERPRINT = b"leadcast.features"
+"""Under this key the metadata of a Parquet file say which feature set its columns are of."""
+
+
 class FeatureSet:
     """An ordered, immutable set of features with one fingerprint.
 

@@ -29,7 +29,7 @@ from features.outcomes import observed_until
 from features.simulate import simulate
 from features.source import Evaluation, Population, Source
 from features.times import duration
-from serving.scorer import score_table
+from serving.listing import score_table
 from training import experiment, report
 
 funnel = simulate(leads=4_000, seed=11)

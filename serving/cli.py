@@ -53,7 +53,7 @@ def demo(directory: Path, mlruns: Path) -> None:
 for command in (
     data.simulate, data.check, data.plan, data.audit, data.explain,
     models.train, models.report, models.reproduce, models.promote,
-    scoring.score, scoring.serve, demo, keys.keys,
+    scoring.score, scoring.batch, scoring.serve, demo, keys.keys,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -1,4 +1,8 @@
-"""The loops of :mod:`serving.trees` over rows and trees, as machine code that holds no lock."""
+"""The loops of :mod:`serving.trees` over rows and trees, as machine code that holds no lock.
+
+Rows come in blocks, a column of a block beside the next: a split is then one comparison after
+another without a branch, several at a time, and a tree's tables stay at hand for all of them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,10 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+
+_BLOCK = 128
+_FEW = 8
+"""Fewer rows are looked up one at a time: a loop costs its start."""
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
@@ -18,42 +26,125 @@ def _compiled(function: Callable[..., Any]) -> Any:
 
 
 @_compiled
-def _way(row: Any, table: Any, tree: int) -> int:
-    """One bit a split of a tree: whether the row (features,) goes left there."""
-    way = 0
+def _columns(matrix: Any, start: int, columns: Any) -> int:
+    """Lay a block of rows out by column (features, block); returns how many there are."""
+    rows = min(columns.shape[1], len(matrix) - start)
+    for place in range(rows):
+        for feature in range(matrix.shape[1]):
+            columns[feature, place] = matrix[start + place, feature]
+    return rows
+
+
+@_compiled
+def _ways(columns: Any, rows: int, table: Any, tree: int, ways: Any) -> None:
+    """Fill ``ways`` (rows,): one bit a split of the tree, whether the row goes left there."""
     first = table.first[tree]
+    ways[:rows] = 0
     for split in range(first, table.first[tree + 1]):
-        value = row[table.feature[split]]
-        text = table.text[split]
-        if text < 0:
-            left = value <= table.threshold[split] or (table.nan_left[split] and np.isnan(value))
+        column, bit = columns[table.feature[split]], 1 << (split - first)
+        threshold, text = table.threshold[split], table.text[split]
+        if text >= 0:
+            left = table.left[text]
+            for place in range(rows):
+                code = column[place]
+                if code < len(left) and left[int(code)]:
+                    ways[place] |= bit
+        elif table.nan_left[split]:
+            for place in range(rows):
+                ways[place] |= 0 if column[place] > threshold else bit
         else:
+            for place in range(rows):
+                ways[place] |= bit if column[place] <= threshold else 0
+
+
+@_compiled
+def _way(matrix: Any, row: int, table: Any, tree: int) -> int:
+    """The same for one row of a matrix (n, features)."""
+    way, bit = 0, 1
+    for split in range(table.first[tree], table.first[tree + 1]):
+        value, text = matrix[row, table.feature[split]], table.text[split]
+        if text >= 0:
             left = value < table.left.shape[1] and table.left[text, int(value)]
-        if left:
-            way |= 1 << (split - first)
+        else:
+            below, nan_left = value <= table.threshold[split], table.nan_left[split]
+            left = below | (nan_left & (value != value))
+        way |= bit if left else 0
+        bit <<= 1
     return way
 
 
 @_compiled
 def score_rows(matrix: Any, table: Any, raw: Any) -> None:
-    """Fill ``raw`` (n,) with the sums over the trees for the rows of ``matrix`` (n, features)."""
-    for place in range(len(matrix)):
-        total = 0.0
+    """Add to ``raw`` (n,) what the trees say in turn of the rows of ``matrix`` (n, features)."""
+    if len(matrix) < _FEW:
+        for place in range(len(matrix)):
+            for tree in range(len(table.first) - 1):
+                raw[place] += table.leaf[table.leaves[tree] + _way(matrix, place, table, tree)]
+        return
+    columns, ways = np.empty((matrix.shape[1], _BLOCK)), np.empty(_BLOCK, np.int64)
+    for start in range(0, len(matrix), _BLOCK):
+        rows = _columns(matrix, start, columns)
         for tree in range(len(table.first) - 1):
-            total += table.leaf[table.leaves[tree] + _way(matrix[place], table, tree)]
-        raw[place] = total
+            _ways(columns, rows, table, tree, ways)
+            leaves = table.leaves[tree]
+            for place in range(rows):
+                raw[start + place] += table.leaf[leaves + ways[place]]
+
+
+@_compiled
+def _tell(table: Any, tree: int, way: int, why: Any, row: int) -> None:
+    """Add the contributions of a tree's splits on one way to those of a row of ``why``."""
+    first, after = table.first[tree], table.first[tree + 1]
+    told = table.tells[tree] + way * (after - first)
+    for split in range(first, after):
+        why[row, table.feature[split]] += table.told[told + split - first]
 
 
 @_compiled
 def explain_rows(matrix: Any, table: Any, raw: Any, why: Any) -> None:
     """The same, and add the contributions of each split to ``why`` (n, features + 1)."""
-    for place in range(len(matrix)):
-        total = 0.0
+    if len(matrix) < _FEW:
+        for place in range(len(matrix)):
+            for tree in range(len(table.first) - 1):
+                way = _way(matrix, place, table, tree)
+                raw[place] += table.leaf[table.leaves[tree] + way]
+                _tell(table, tree, way, why, place)
+        return
+    columns, ways = np.empty((matrix.shape[1], _BLOCK)), np.empty(_BLOCK, np.int64)
+    for start in range(0, len(matrix), _BLOCK):
+        rows = _columns(matrix, start, columns)
         for tree in range(len(table.first) - 1):
-            first, after = table.first[tree], table.first[tree + 1]
-            way = _way(matrix[place], table, tree)
-            total += table.leaf[table.leaves[tree] + way]
-            told = table.tells[tree] + way * (after - first)
-            for split in range(first, after):
-                why[place, table.feature[split]] += table.told[told + split - first]
-        raw[place] = total
+            _ways(columns, rows, table, tree, ways)
+            for place in range(rows):
+                raw[start + place] += table.leaf[table.leaves[tree] + ways[place]]
+                _tell(table, tree, ways[place], why, start + place)
+
+
+@_compiled
+def weightiest(why: Any, members: Any, first: Any, column: Any, weight: Any) -> None:
+    """Fill the weights of the weightiest topics of each row (n, most), and their first columns.
+
+    ``why`` (n, features + 1) are contributions; topic t has the columns
+    ``members[first[t]:first[t + 1]]``, of which the one that says most comes first. Of equals the
+    earlier; a weight of 0: no more topics.
+    """
+    topics = len(first) - 1
+    folded = np.empty(topics)
+    for row in range(len(why)):
+        for topic in range(topics):
+            folded[topic] = 0.0
+            for place in range(first[topic], first[topic + 1]):
+                folded[topic] += why[row, members[place]]
+        for rank in range(column.shape[1]):
+            best = 0
+            for topic in range(1, topics):
+                if abs(folded[topic]) > abs(folded[best]):
+                    best = topic
+            weight[row, rank] = folded[best]
+            sign = 1.0 if folded[best] > 0 else -1.0
+            folded[best] = 0.0
+            top = members[first[best]]
+            for place in range(first[best] + 1, first[best + 1]):
+                if sign * why[row, members[place]] > sign * why[row, top]:
+                    top = members[place]
+            column[row, rank] = top

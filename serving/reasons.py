@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
 
 from features.language import Feature, FeatureSet
+from serving.lookup import weightiest
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Value = float | str | None
 
 
@@ -40,9 +44,8 @@ class Reasons:
         topics: dict[object, list[int]] = {}
         for position, feature in enumerate(self._features):
             topics.setdefault(_topic(feature), []).append(position)
-        self._members = [np.array(members) for members in topics.values()]
-        self._order = np.concatenate(self._members)
-        self._first = np.cumsum([0, *map(len, self._members)])[:-1]
+        self._order = np.concatenate([np.array(members) for members in topics.values()])
+        self._first = np.cumsum([0, *map(len, topics.values())])
         self._fit = np.array([feature.group == "fit" for feature in self._features])
 
     def groups(self, contributions: Floats) -> Floats:
@@ -57,17 +60,45 @@ class Reasons:
         self, contributions: Floats, value: Callable[[int, int], Value], most: int
     ) -> list[list[Reason]]:
         """The ``most`` weightiest reasons of each row; ``value(row, column)`` is what it held."""
-        # Not a matrix product: that rounds a row otherwise in other company.
-        folded = np.add.reduceat(contributions[:, self._order], self._first, axis=1)
-        order = np.argsort(-np.abs(folded), axis=1, kind="stable")[:, :most]
+        columns, weights = self._weightiest(contributions, most)
         return [
             [
-                self._told(contributions[row], folded[row, topic], topic, row, value)
-                for topic in topics
-                if folded[row, topic] != 0
+                self._told(column, weight, value(row, column))
+                for column, weight in zip(*told, strict=True)
+                if weight != 0
             ]
-            for row, topics in enumerate(order)
+            for row, told in enumerate(zip(columns.tolist(), weights.tolist(), strict=True))
         ]
+
+    def lines(
+        self, contributions: Floats, held: Callable[[int, Ints], npt.NDArray[Any]], most: int
+    ) -> list[pa.Array]:
+        """The texts of the ``most`` weightiest reasons (n,) with their directions, in their order.
+
+        ``held(column, rows)`` is what rows held in a column, a missing one None or NaN.
+        """
+        columns, weights = self._weightiest(contributions, most)
+        texts: list[str | None] = [None]
+        at = np.zeros((len(columns), most), dtype=np.int64)
+        for column in np.unique(columns[weights != 0]).tolist():
+            rows, ranks = np.nonzero((columns == column) & (weights != 0))
+            codes, distinct = pd.factorize(held(column, rows), use_na_sentinel=False)
+            at[rows, ranks] = len(texts) + 2 * codes + (weights[rows, ranks] < 0)
+            for value in distinct.tolist():
+                line = _line(self._features[column], None if value != value else value)
+                texts += [f"{line} (raises)", f"{line} (lowers)"]
+        told = pa.array(texts, pa.string())
+        return [told.take(pa.array(at[:, rank])) for rank in range(most)]
+
+    def _weightiest(self, contributions: Floats, most: int) -> tuple[Ints, Floats]:
+        """The columns that say most of the weightiest topics (n, most), the topics' weights.
+
+        A weight of 0: there are no more topics.
+        """
+        shape = len(contributions), min(most, len(self._first) - 1)
+        columns, weights = np.zeros(shape, np.int64), np.zeros(shape)
+        weightiest(contributions, self._order, self._first, columns, weights)
+        return columns, weights
 
     def moved(
         self,
@@ -93,22 +124,12 @@ class Reasons:
         then = "the same before" if was == reason.value else f"before: {_written(feature, was)}"
         return msgspec.structs.replace(reason, text=f"{reason.text} ({then})")
 
-    def _told(
-        self,
-        contributions: Floats,
-        weight: float,
-        topic: int,
-        row: int,
-        value: Callable[[int, int], Value],
-    ) -> Reason:
-        members = self._members[topic]
-        signed = contributions[members] if weight > 0 else -contributions[members]
-        column = int(members[signed.argmax()])
-        feature, held = self._features[column], value(row, column)
+    def _told(self, column: int, weight: float, held: Value) -> Reason:
+        feature = self._features[column]
         return Reason(
-            text=f"{feature.sentence}: {_written(feature, held)}",
+            text=_line(feature, held),
             direction="raises" if weight > 0 else "lowers",
-            contribution=float(weight),
+            contribution=weight,
             feature=feature.name,
             value=held,
         )
@@ -119,6 +140,10 @@ def _topic(feature: Feature) -> object:
     if feature.aggregate == "age":
         column = "age"
     return feature.source, feature.scope, feature.where, column
+
+
+def _line(feature: Feature, held: Value) -> str:
+    return f"{feature.sentence}: {_written(feature, held)}"
 
 
 def _written(feature: Feature, value: Value) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import repeat
 from typing import Any, TypeVar
@@ -11,13 +11,10 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from msgspec import UNSET, UnsetType
 
-from features.engines import OneLead, compute
-from features.outcomes import settled_at
-from features.schema import History
-from features.times import from_micros, iso, micros
+from features.engines import OneLead
+from features.times import iso
 from serving.decide import Grade, Policy, Route, grade, standing
 from serving.reasons import Reason, Reasons, Value
 from serving.trees import Tabled
@@ -26,11 +23,8 @@ from training.model import Prediction
 
 Floats = npt.NDArray[np.float64]
 Row = tuple[Any, ...]
-Progress = Callable[[float], None]
 Part = TypeVar("Part")
 Parts = tuple[float | None, float | None, float | None]
-
-_CHUNK = 5_000
 
 
 class Amount(msgspec.Struct, frozen=True):
@@ -127,8 +121,8 @@ class Scorer:
         self.features = bundle.model.features
         self.account = any(feature.scope != "lead" for feature in self.features.features)
         self._reveals = frozenset(bundle.about.reveals)
-        self._reasons = Reasons(self.features)
-        self._policy = policy or Policy()
+        self.reasons = Reasons(self.features)
+        self.policy = policy or Policy()
         self._tabled = _tabled(bundle)
         reference = bundle.about.reference
         self._chance = np.array(reference.probability)
@@ -211,7 +205,7 @@ class Scorer:
         encode = self.bundle.model.encoder.rows
         said, earlier = self.explained(encode(then))
         _, today = self.explained(encode([vectors[row] for row in there]))
-        moved = self._reasons.moved(
+        moved = self.reasons.moved(
             today, earlier, lambda row, column: vectors[there[row]][column],
             lambda row, column: then[row][column], reasons,
         )  # fmt: skip
@@ -255,13 +249,13 @@ class Scorer:
             return []
         made = self._explained(matrix, value, reasons) if reasons else self._plain(matrix)
         said, parts, why = made
-        moment, version, route = iso(as_of), self.bundle.version, self._policy.route
+        moment, version, route = iso(as_of), self.bundle.version, self.policy.route
         return [
             Score(lead_id, moment, chance, worth, expected, base, fit, engagement, told,
                   grade(place), route(place), version)
             for lead_id, chance, worth, expected, (base, fit, engagement), told, place in zip(
                 ids, said.probability.tolist(), *_amounts(said), parts, why,
-                self._places(said).tolist(),
+                self.places(said).tolist(),
                 strict=False,  # what is the same for all has no end
             )
         ]  # fmt: skip
@@ -274,9 +268,9 @@ class Scorer:
     ) -> tuple[Prediction, Iterable[Parts], Iterable[list[Reason]]]:
         """What is said of rows; base, fit and engagement; the reasons."""
         said, contributions = self.explained(matrix)
-        groups = self._reasons.groups(contributions)
+        groups = self.reasons.groups(contributions)
         parts = zip(contributions[:, -1].tolist(), *groups.T.tolist(), strict=True)
-        return said, parts, self._reasons.top(contributions, value, reasons)
+        return said, parts, self.reasons.top(contributions, value, reasons)
 
     def predict(self, matrix: Floats) -> Prediction:
         """What the model says of encoded rows (n, features)."""
@@ -288,7 +282,7 @@ class Scorer:
             return self._tabled.explained(matrix)
         return self.bundle.model.predict(matrix), self.bundle.model.contributions(matrix)
 
-    def _places(self, said: Prediction) -> Floats:
+    def places(self, said: Prediction) -> Floats:
         """Where rows stand in the reference population (n,)."""
         expected = said.expected_value
         if expected is None or self._worth is None:
@@ -323,85 +317,3 @@ def _each(rows: int, made: Callable[..., Part], *columns: Floats | None) -> Iter
     """One of ``made`` a row, of its number in each column; None for all where a column lacks."""
     told = [column.tolist() for column in columns if column is not None]
     return map(made, *told) if len(told) == len(columns) else repeat(None, rows)
-
-
-def score_table(
-    bundle: Bundle,
-    history: History,
-    as_of: int,
-    reasons: int = 3,
-    progress: Progress | None = None,
-    policy: Policy | None = None,
-) -> pd.DataFrame:
-    """Score every lead open at ``as_of`` (microseconds) into a ranked list, one row a lead.
-
-    A lead is open when ``created_at < as_of`` and none of its outcomes is visible. Columns: rank,
-    lead_id, probability, value (with _low, _median, _high) and expected_value (with _low, _high;
-    both only where the model has a value head), grade, route, reason_1.., model_version, as_of.
-    Ranked by expected value (else probability), ties by lead_id. Raises
-    :class:`features.language.DeclarationError` when the history lacks a column that the model
-    reads.
-    """
-    scorer, say = Scorer(bundle, policy), progress or (lambda _: None)
-    open_then = (micros(history.leads["created_at"]) < as_of) & (settled_at(history) >= as_of)
-    ids = history.leads["lead_id"][open_then].reset_index(drop=True)
-    spine = pd.DataFrame({"lead_id": ids, "as_of": from_micros(np.full(len(ids), as_of))})
-    hidden = history.events["kind"].isin(bundle.about.reveals)
-    seen = dataclasses.replace(history, events=history.events[~hidden].reset_index(drop=True))
-    columns = compute(scorer.features, spine, seen, progress=lambda share: say(share / 2))
-    scores: list[Score] = []
-    for made in score_rows(scorer, ids, columns, as_of, reasons):
-        scores += made
-        say(0.5 + 0.5 * len(scores) / len(ids))
-    return _ranked(listed(scores, reasons, bundle, as_of))
-
-
-def score_rows(
-    scorer: Scorer, ids: pd.Series, columns: pd.DataFrame, as_of: int, reasons: int
-) -> Iterator[list[Score]]:
-    """Score leads by their features, one row a lead, a few thousand at a time."""
-    for start in range(0, len(ids), _CHUNK):
-        chunk = columns.iloc[start : start + _CHUNK]
-        held = [chunk.iloc[:, i].to_numpy(dtype=object) for i in range(chunk.shape[1])]
-        matrix = scorer.bundle.model.encoder.matrix(chunk)
-        names = ids.iloc[start : start + _CHUNK].to_list()
-        yield scorer.told(names, as_of, matrix, _reader(held), reasons)
-
-
-def _reader(held: Sequence[npt.NDArray[Any]]) -> Callable[[int, int], Value]:
-    def value(row: int, column: int) -> Value:
-        found: Value = held[column][row]
-        return None if found != found else found  # NaN differs from itself
-
-    return value
-
-
-def listed(scores: Sequence[Score], reasons: int, bundle: Bundle, as_of: int) -> pd.DataFrame:
-    """Scores as the columns of :func:`score_table` without rank, in the order given."""
-    table: dict[str, Any] = {
-        "lead_id": pd.Series([score.lead_id for score in scores], dtype="str"),
-        "probability": pd.Series([score.probability for score in scores], dtype="float64"),
-    }
-    if bundle.model.value_head is not None:
-        for name, ends in (("value", Deal), ("expected_value", Amount)):
-            for end in ends.__struct_fields__:
-                column = name if end == "mean" else f"{name}_{end}"
-                amounts = [getattr(getattr(score, name), end) for score in scores]
-                table[column] = pd.Series(amounts, dtype="float64")
-    for name in ("grade", "route"):
-        table[name] = pd.Series([getattr(score, name) for score in scores], dtype="str")
-    for number in range(reasons):
-        texts = [_line(score.reasons[number : number + 1]) for score in scores]
-        table[f"reason_{number + 1}"] = pd.Series(texts, dtype="str")
-    return pd.DataFrame(table).assign(model_version=bundle.version, as_of=iso(as_of))
-
-
-def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
-    by = "expected_value" if "expected_value" in frame else "probability"
-    frame = frame.sort_values([by, "lead_id"], ascending=[False, True], ignore_index=True)
-    frame.insert(0, "rank", np.arange(1, len(frame) + 1))
-    return frame
-
-
-def _line(reasons: Sequence[Reason]) -> str | None:
-    return f"{reasons[0].text} ({reasons[0].direction})" if reasons else None

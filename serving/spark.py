@@ -14,7 +14,8 @@ from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
 from features.engines.spark import Spark, Tables, in_microseconds
 from serving.decide import Policy
-from serving.scorer import Scorer, listed, score_rows
+from serving.listing import rows_schema, score_columns
+from serving.scorer import Scorer
 from training.bundle import Bundle, load
 
 Files = tuple[tuple[str, bytes], ...]
@@ -31,7 +32,7 @@ def score_spark(
 ) -> DataFrame:
     """Score every lead open at ``as_of`` (microseconds), a row a lead, where the data is.
 
-    The columns are those of :func:`serving.scorer.score_table` but for rank, in no order: a rank
+    The columns are those of :func:`serving.listing.score_table` but for rank, in no order: a rank
     needs all rows in one place, so order by expected_value (else probability) and lead_id where
     the list is read. ``history`` is as :meth:`features.engines.spark.Spark.table` takes it, with
     outcomes. The executors need leadcast installed; the bundle travels with the job. Nothing is
@@ -46,13 +47,13 @@ def score_spark(
     found = Spark(session).table(known.model.features, spine, seen)
     # By number: mapInArrow looks columns up by name, and a dot in a name would mislead it.
     columns = found.toDF(*(str(number) for number in range(len(found.columns))))
-    empty = listed([], reasons, known, as_of)
-    numbers = {name: empty[name].dtype.kind == "f" for name in empty.columns}
+    rows = rows_schema(known.model.features)
+    empty = score_columns(Scorer(known), rows.empty_table(), reasons)
     schema = StructType([
-        StructField(name, DoubleType() if number else StringType())
-        for name, number in numbers.items()
+        StructField(one.name, DoubleType() if pa.types.is_floating(one.type) else StringType())
+        for one in empty.schema
     ])  # fmt: skip
-    return columns.mapInArrow(_scoring(files, as_of, reasons, policy), schema)
+    return columns.mapInArrow(_scoring(files, reasons, policy), schema)
 
 
 def open_leads(history: Tables, as_of: int) -> DataFrame:
@@ -68,18 +69,15 @@ def open_leads(history: Tables, as_of: int) -> DataFrame:
 
 
 def _scoring(
-    files: Files, as_of: int, reasons: int, policy: Policy | None
+    files: Files, reasons: int, policy: Policy | None
 ) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     def score(batches: Batches) -> Iterator[pa.RecordBatch]:
-        bundle = _loaded(files)
-        scorer = Scorer(bundle, policy)
+        scorer = Scorer(_loaded(files), policy)
+        wanted = rows_schema(scorer.features)
         for batch in batches:
-            frame = batch.to_pandas()
-            ids = frame.iloc[:, 0]
-            columns = frame.iloc[:, 2:].set_axis(list(scorer.features.names), axis=1)
-            for scores in score_rows(scorer, ids, columns, as_of, reasons):
-                found = listed(scores, reasons, bundle, as_of)
-                yield pa.RecordBatch.from_pandas(found, preserve_index=False)
+            found = pa.Table.from_batches([batch]).rename_columns(wanted.names)
+            rows = found.cast(wanted)
+            yield from score_columns(scorer, rows, reasons).to_batches()
 
     return score
 

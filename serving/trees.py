@@ -114,13 +114,13 @@ class Trees:
 
     def raw(self, matrix: Floats) -> Floats:
         """The sum over the trees for rows (n, features): (n,), in their order as LightGBM adds."""
-        made = np.empty(len(matrix))
+        made = np.zeros(len(matrix))
         score_rows(matrix, self._table, made)
         return made
 
     def explained(self, matrix: Floats) -> tuple[Floats, Floats]:
         """The sums (n,), and exact additive contributions (n, features + 1), the last the base."""
-        raw, why = np.empty(len(matrix)), np.zeros((len(matrix), self.features + 1))
+        raw, why = np.zeros(len(matrix)), np.zeros((len(matrix), self.features + 1))
         why[:, -1] = self.base
         explain_rows(matrix, self._table, raw, why)
         return raw, why

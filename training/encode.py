@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.language import FeatureSet
 
@@ -50,23 +52,16 @@ class Encoder(msgspec.Struct, frozen=True, dict=True):
         """Positions of the text columns."""
         return [i for i, name in enumerate(self.names) if name in self.vocabulary]
 
-    def matrix(self, columns: pd.DataFrame) -> Floats:
+    def matrix(self, columns: pd.DataFrame | pa.Table) -> Floats:
         """(n, features) float64, C order; raises ``ValueError`` on any other columns or order."""
-        if tuple(columns.columns) != self.names:
+        names = columns.column_names if isinstance(columns, pa.Table) else columns.columns
+        if tuple(names) != self.names:
             raise ValueError("these are not the columns the model was trained on, in their order")
         made = np.empty((len(columns), len(self.names)))
         for position, name in enumerate(self.names):
             known = self.vocabulary.get(name)
-            if known is None:
-                made[:, position] = columns[name].to_numpy()
-            else:
-                codes = (
-                    pd.Index(known, dtype="str")
-                    .get_indexer(pd.Index(columns[name]))
-                    .astype(np.float64)
-                )
-                codes[codes < 0] = len(known)
-                made[:, position] = np.where(columns[name].isna(), np.nan, codes)
+            values = columns[name]
+            made[:, position] = values.to_numpy() if known is None else _codes(values, known)
         return made
 
     def rows(self, vectors: Sequence[Sequence[float | str | None]]) -> Floats:
@@ -88,3 +83,11 @@ class Encoder(msgspec.Struct, frozen=True, dict=True):
             (self.names.index(name), {text: number for number, text in enumerate(known)})
             for name, known in self.vocabulary.items()
         ]
+
+
+def _codes(values: pd.Series | pa.ChunkedArray, known: tuple[str, ...]) -> Floats:
+    """The numbers of texts (n,), NaN for a missing one."""
+    texts = pa.array(values) if isinstance(values, pd.Series) else values
+    codes = pc.index_in(texts, value_set=pa.array(known, type=texts.type))
+    found = pc.if_else(texts.is_valid(), codes.fill_null(len(known)), None)
+    return np.asarray(found.cast(pa.float64()).to_numpy(zero_copy_only=False))

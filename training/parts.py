@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.language import FeatureSet
+from features.language import FINGERPRINT, FeatureSet
 from features.times import DAY, micros
 
 Ints = npt.NDArray[np.int64]
@@ -115,7 +115,7 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{uuid4().hex}.partial")
     try:
-        table = _table(rows, columns)
+        table = _table(rows, columns, features)
         pq.write_table(table, partial, row_group_size=block, write_statistics=False)
         partial.rename(path)
     finally:
@@ -129,10 +129,11 @@ def read_rows(parts: Sequence[Part], directory: Path) -> pd.DataFrame:
     return pa.concat_tables([_NO_ROWS, *found]).to_pandas()
 
 
-def _table(rows: pd.DataFrame, columns: pd.DataFrame) -> pa.Table:
+def _table(rows: pd.DataFrame, columns: pd.DataFrame, features: FeatureSet) -> pa.Table:
     moments = pa.array(micros(rows["as_of"])).cast(pa.timestamp("us", "UTC"))
     arrays = {name: moments if name == "as_of" else pa.array(rows[name]) for name in ROWS}
-    return pa.table(arrays | {name: pa.array(columns[name]) for name in columns.columns})
+    arrays |= {name: pa.array(columns[name]) for name in columns.columns}
+    return pa.table(arrays, metadata={FINGERPRINT: features.fingerprint})
 
 
 def _sha(*texts: str) -> hashlib._Hash:

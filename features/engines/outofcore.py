@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from features.compile import wide
 from features.engines import check_columns, compute
 from features.engines.tables import KEYS, TIMES, Progress, quoted, reads
-from features.language import FeatureSet
+from features.language import FINGERPRINT, FeatureSet
 from features.schema import TABLES, History
 from features.times import from_micros, micros
 
@@ -40,8 +40,9 @@ def compute_files(
     are paths, globs or object-store URLs that DuckDB reads; rows keep the data contract (see
     :func:`features.schema.check`), times are timestamps in UTC or integer microseconds. Writes
     ``out/part-*.parquet``: lead_id, as_of and the features of every spine row, the rows of a lead
-    together; returns how many. ``memory`` limits DuckDB while it cuts the tables, in ``scratch``
-    (default: the system's temporary directory), which needs about the room that the input takes.
+    together; returns how many. ``memory`` limits
+    DuckDB while it cuts the tables, in ``scratch`` (default: the system's temporary directory),
+    which needs about the room that the input takes.
 
     Raises :class:`features.language.DeclarationError` when a feature reads a column that the files
     lack, ``duckdb.IOException`` when a file cannot be read.
@@ -74,7 +75,7 @@ def _write(
         for name, values in whole.items()
     }
     pq.write_table(
-        pa.table(arrays),
+        pa.table(arrays, metadata={FINGERPRINT: features.fingerprint}),
         path,
         write_statistics=False,
         use_dictionary=["lead_id"],

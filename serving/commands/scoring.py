@@ -1,4 +1,4 @@
-"""``leadcast score | serve``: what a champion says, as a list or over HTTP."""
+"""``leadcast score | batch | serve``: what a champion says, as a list, a file or over HTTP."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def score(config: Path, bundle: Path, quarantine: Path | None, as_of: str | None
 
 def worklist(history: History, bundle: Path, as_of: str | None, out: list[str]) -> pd.DataFrame:
     """Score, write to every file and database of ``out`` and say where."""
-    from serving.scorer import score_table
+    from serving.listing import score_table
     from training.bundle import load as load_bundle
 
     moment = instant(as_of) if as_of else observed_until(history)
@@ -63,6 +63,32 @@ def show(ranked: pd.DataFrame, rows: int = 5) -> None:
     names = ["rank", "lead_id", "probability", "expected_value", "grade", "route", "reason_1"]
     shown = ranked[[name for name in names if name in ranked]].head(rows)
     console.print(shown.to_string(index=False, float_format=lambda x: f"{x:,.3f}"), markup=False)
+
+
+@click.command()
+@bundle_option
+@click.option(
+    "--features", required=True, type=click.Path(exists=True, path_type=Path),
+    help="Parquet file, or directory of them: lead_id, as_of and the model's columns by name.",
+)  # fmt: skip
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False),
+              help="Parquet file of scores to write.")  # fmt: skip
+@click.option("--reasons", default=3, show_default=True, type=click.IntRange(0, 20),
+              help="At most so many reasons a lead; 0 is quicker.")  # fmt: skip
+def batch(bundle: Path, features: Path, out: Path, reasons: int) -> None:
+    """Score features that are computed already: millions of rows, Parquet to Parquet.
+
+    The scores come in the order of the rows, in bounded memory, on all cores; they are those that
+    the service gives for the same features.
+    """
+    from serving.batch import score_parquet
+    from training.bundle import load as load_bundle
+
+    with steps() as say:
+        rows = score_parquet(
+            load_bundle(bundle), features, out, reasons, lambda share: say("score", share)
+        )
+    console.print(f"  {rows:,} rows scored in {out}")
 
 
 @click.command()

@@ -14,8 +14,9 @@ import pytest
 from features.language import FeatureSet, attribute, events
 from features.schema import History
 from features.times import DAY, micros
+from serving.listing import score_table
 from serving.reasons import Reasons
-from serving.scorer import Changed, Facts, Score, Scorer, score_table
+from serving.scorer import Changed, Facts, Score, Scorer
 from serving.store import Store
 from training.bundle import Bundle
 

@@ -22,8 +22,9 @@ from features.times import DAY, iso
 from serving import run
 from serving.api import MOST_EVENTS, MOST_LEADS
 from serving.http import MOST_BYTES
+from serving.listing import score_table
 from serving.run import ServiceError, serving
-from serving.scorer import Scorer, score_table
+from serving.scorer import Scorer
 from serving.store import Store
 from tests.serving.asking import Asking, by_id, free_port
 from training import bundle

@@ -14,7 +14,7 @@ from features import catalog
 from features.schema import TABLES, History
 from features.source import Population
 from features.times import DAY, instant
-from serving.scorer import score_table
+from serving.listing import score_table
 from tests import cluster
 from tests.judge import alike
 from tests.test_readme import SPARK
