@@ -23,10 +23,15 @@ Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=1_000)]
 Time = (
     Annotated[
-        datetime, Meta(tz=True, description="ISO 8601 with an offset, or integer microseconds")
+        datetime,
+        Meta(
+            tz=True,
+            description="ISO 8601 with an offset, or integer microseconds",
+            extra_json_schema={"pattern": r"^(19|2[01])\d\d-"},
+        ),
     ]
-    | int
-)
+    | Annotated[int, Meta(extra_json_schema={"minimum": UNMISTAKABLE, "exclusiveMaximum": AFTER})]
+)  # the schema says what read_time refuses
 Held = Annotated[
     dict[Annotated[str, Meta(max_length=200)], Text | float | bool | None], Meta(max_length=200)
 ]

@@ -16,6 +16,13 @@ _ALWAYS = {
     "429": "The key asks more often than its rate: try again after Retry-After seconds",
     "503": "The service is busy: try again after Retry-After seconds",
 }
+_HEADERS = {
+    "Retry-After": ("Seconds until another try is worth it", {"type": "integer", "minimum": 1}),
+    "WWW-Authenticate": ("What the key must be", {"type": "string"}),
+    "X-Request-Id": ("Names the request in the log; one that is sent is kept", {"type": "string"}),
+}
+_SENT = {"401": "WWW-Authenticate", "403": "WWW-Authenticate", "429": "Retry-After",
+         "503": "Retry-After"}  # fmt: skip
 _KEYED = {"401": "There is no valid key", "403": "The key lacks the scope"}
 _REFUSALS = {
     "400": "The body is not JSON",
@@ -50,6 +57,10 @@ def described(operations: Sequence[Operation]) -> bytes:
         "paths": paths,
         "components": {
             "schemas": components,
+            "headers": {
+                name: {"description": text, "required": True, "schema": schema}
+                for name, (text, schema) in _HEADERS.items()
+            },
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -81,14 +92,21 @@ def _operation(
     if one.scope is not None:
         made["security"] = [{"key": [one.scope]}]
     made["responses"] = {
-        str(one.status): _response(one.returns or one.summary, schemas[one.answers]),
+        str(one.status): _response(
+            str(one.status), one.returns or one.summary, schemas[one.answers], "application/json"
+        ),
         **{
-            status: _response(text, problem, "application/problem+json")
+            status: _response(status, text, problem, "application/problem+json")
             for status, text in sorted(refusals.items())
         },
     }
     return made
 
 
-def _response(text: str, schema: dict[str, Any], media: str = "application/json") -> dict[str, Any]:
-    return {"description": text, "content": {media: {"schema": schema}}}
+def _response(status: str, text: str, schema: dict[str, Any], media: str) -> dict[str, Any]:
+    sent = [name for name in (_SENT.get(status), "X-Request-Id") if name]
+    return {
+        "description": text,
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in sent},
+        "content": {media: {"schema": schema}},
+    }
