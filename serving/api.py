@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from features.language import FeatureSet
 from features.times import instant, instants
-from serving.problems import Problem, decode, invalid
+from serving.problems import Breach, Problem, decode, invalid
 from serving.scorer import Facts, Score
 from training.calibrate import Calibration
 
@@ -37,11 +37,11 @@ Held = Annotated[
 ]
 
 
-class _Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    pass
+class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What comes in: no field that is not declared, no type that is not meant."""
 
 
-class Event(_Strict, frozen=True):
+class Event(Strict, frozen=True):
     """A marketing touch or a sales interaction; ``known_at`` (default: occurred_at) is when the
     systems learned of it. Give every event of a lead an ``event_id``, or none."""
 
@@ -55,7 +55,7 @@ class Event(_Strict, frozen=True):
     properties: Held = {}
 
 
-class Change(_Strict, frozen=True):
+class Change(Strict, frozen=True):
     """A new value of a field in the CRM's history."""
 
     field: Id
@@ -64,7 +64,7 @@ class Change(_Strict, frozen=True):
     change_id: Id | None = None
 
 
-class _Known(_Strict, frozen=True):
+class _Known(Strict, frozen=True):
     lead_id: Id
     created_at: Time | None = None
     account_id: Id | None = None
@@ -72,7 +72,7 @@ class _Known(_Strict, frozen=True):
     events: Annotated[list[Event], Meta(max_length=MOST_EVENTS)] = []
 
 
-class Outcome(_Strict, frozen=True):
+class Outcome(Strict, frozen=True):
     """What became of another lead of the account."""
 
     outcome: Id
@@ -100,7 +100,7 @@ class Lead(_Known, frozen=True):
         return self == Lead(self.lead_id)
 
 
-class ScoreRequest(_Strict, frozen=True):
+class ScoreRequest(Strict, frozen=True):
     """Leads to score as of a moment (default: now), each with at most so many reasons.
 
     ``since`` asks what changed since an earlier moment, ``if_done`` what the model would say after
@@ -115,7 +115,7 @@ class ScoreRequest(_Strict, frozen=True):
     if_done: Annotated[list[Id], Meta(max_length=20)] = []
 
 
-class Envelope(_Strict, frozen=True):
+class Envelope(Strict, frozen=True):
     """The same with its leads unread, so that a bad one never costs the good ones."""
 
     leads: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MOST_LEADS)]
@@ -202,6 +202,7 @@ class Reader:
             for feature in features.features
             if feature.type == "number" and feature.aggregate != "distinct"
         }
+        self._read = {(table, name) for table, names in columns.items() for name in names}
 
     def facts(self, lead: Lead) -> Facts:
         """The facts of a lead and of the leads related to it. Raises :class:`Breach`."""
@@ -221,6 +222,21 @@ class Reader:
             raise invalid("related", "a lead comes twice", "send each related lead once")
         return Facts(leads, events, self._changes(lead), outcomes)
 
+    def kept(self, table: str, held: Mapping[str, Any], path: str) -> dict[str, float | str]:
+        """Attributes or properties as they are stored, in the types that the model reads.
+
+        Empty text is missing, booleans are text. Raises :class:`Breach`.
+        """
+        made: dict[str, float | str] = {}
+        for name, value in held.items():
+            if value is None or value == "":
+                continue
+            number = (table, name) in self._numbers
+            if (table, name) in self._read and isinstance(value, _wrong(number)):
+                raise _misread(number, path + name)
+            made[name] = str(value).lower() if isinstance(value, bool) else value
+        return made
+
     def _lead(self, lead: Lead | Related, account: str | None, path: str) -> tuple[Any, ...]:
         if lead.created_at is None:
             raise invalid(path + "created_at", "missing", "give it with the history")
@@ -238,12 +254,12 @@ class Reader:
 
     def _events(self, lead: Lead | Related, path: str) -> list[tuple[Any, ...]]:
         ids, events = _identified(lead.events, "event_id", path + "events")
-        occurred = _times([one.occurred_at for one in events], path + "events[{}].occurred_at")
+        occurred = read_times([one.occurred_at for one in events], path + "events[{}].occurred_at")
         known = occurred
         if any(one.known_at is not None for one in events):
             given = [one.occurred_at if one.known_at is None else one.known_at for one in events]
-            known = _times(given, path + "events[{}].known_at")
-            _not_before(known, occurred, path + "events[{}].known_at")
+            known = read_times(given, path + "events[{}].known_at")
+            not_before(known, occurred, path + "events[{}].known_at")
         own = {
             "lead_id": repeat(lead.lead_id, len(events)),
             "event_id": ids,
@@ -268,7 +284,7 @@ class Reader:
         columns = {
             "lead_id": repeat(lead.lead_id, len(ids)),
             "change_id": ids,
-            "known_at": _times([one.known_at for one in changes], "changes[{}].known_at"),
+            "known_at": read_times([one.known_at for one in changes], "changes[{}].known_at"),
             "field": [one.field for one in changes],
             "value": [one.value or None for one in changes],
         }
@@ -276,10 +292,12 @@ class Reader:
 
     def _outcomes(self, lead: Related, path: str) -> list[tuple[Any, ...]]:
         outcomes = lead.outcomes
-        occurred = _times([one.occurred_at for one in outcomes], path + "outcomes[{}].occurred_at")
+        occurred = read_times(
+            [one.occurred_at for one in outcomes], path + "outcomes[{}].occurred_at"
+        )
         given = [one.occurred_at if one.known_at is None else one.known_at for one in outcomes]
-        known = _times(given, path + "outcomes[{}].known_at")
-        _not_before(known, occurred, path + "outcomes[{}].known_at")
+        known = read_times(given, path + "outcomes[{}].known_at")
+        not_before(known, occurred, path + "outcomes[{}].known_at")
         columns = {
             "lead_id": repeat(lead.lead_id, len(outcomes)),
             "outcome": [one.outcome for one in outcomes],
@@ -295,14 +313,22 @@ class Reader:
         """One attribute or property of each; empty text is missing, booleans are text."""
         values = [one.get(name) for one in held]
         number = (table, name) in self._numbers
-        wrong = (bool, str) if number else float
+        wrong = _wrong(number)
         for place, value in enumerate(values):
             if isinstance(value, wrong):
-                kind = "a number" if number else "text"
-                raise invalid(path.format(place), f"the model reads {kind} here", f"send {kind}")
+                raise _misread(number, path.format(place))
         if number:
             return values
         return [str(v).lower() if isinstance(v, bool) else v or None for v in values]
+
+
+def _wrong(number: bool) -> tuple[type, ...]:
+    return (bool, str) if number else (float,)
+
+
+def _misread(number: bool, path: str) -> Breach:
+    kind = "a number" if number else "text"
+    return invalid(path, f"the model reads {kind} here", f"send {kind}")
 
 
 def _identified(facts: Sequence[Fact], name: str, path: str) -> tuple[list[str], Sequence[Fact]]:
@@ -325,7 +351,11 @@ def _identified(facts: Sequence[Fact], name: str, path: str) -> tuple[list[str],
     return list(kept), list(kept.values())
 
 
-def _times(given: Sequence[Time], path: str) -> list[int]:
+def read_times(given: Sequence[Time], path: str) -> list[int]:
+    """Microseconds of times; ``path`` names the field of one, whose place is ``{}``.
+
+    Raises :class:`Breach` as :func:`read_time` does.
+    """
     made = instants(given)
     if made and (min(made) < UNMISTAKABLE or max(made) >= AFTER):
         for place, one in enumerate(given):
@@ -333,7 +363,8 @@ def _times(given: Sequence[Time], path: str) -> list[int]:
     return made
 
 
-def _not_before(known: Sequence[int], occurred: Sequence[int], path: str) -> None:
+def not_before(known: Sequence[int], occurred: Sequence[int], path: str) -> None:
+    """Raises :class:`Breach` where a fact is known before it occurred."""
     early = [late < at for late, at in zip(known, occurred, strict=True)]
     if any(early):
         remedy = "send occurred_at or a later time"

@@ -18,14 +18,14 @@ from serving.http import HANDLERS, answer
 from serving.keys import Keys
 from serving.openapi import described
 from serving.operation import Operation
-from serving.routes import score
+from serving.routes import ingest, score
 
-OPERATIONS: tuple[Operation, ...] = (*score.OPERATIONS,)
+OPERATIONS: tuple[Operation, ...] = (*score.OPERATIONS, *ingest.OPERATIONS)
 OPENAPI = described(OPERATIONS)
 
 
 def application() -> Starlette:
-    """The ASGI application; set ``state.desk`` before the first request."""
+    """The ASGI application; set ``state.desk`` and ``state.store`` before the first request."""
     routes = [Route(one.path, one.handler, methods=[one.method]) for one in OPERATIONS]
     routes.append(Route("/v1/openapi.json", _openapi, methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers=HANDLERS)

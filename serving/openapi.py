@@ -74,6 +74,8 @@ def _operation(
     refusals = _ALWAYS | (_REFUSALS if one.asks else {"422": _REFUSALS["422"]})
     if one.scope is not None:
         refusals |= _KEYED
+    if "{" in one.path:
+        refusals |= {"404": "There is nothing of that id"}
     made: dict[str, Any] = {"operationId": one.name, "summary": one.summary}
     if one.description:
         made["description"] = one.description

@@ -72,6 +72,14 @@ def decode(decoder: msgspec.json.Decoder[Made], raw: bytes | msgspec.Raw) -> Mad
         raise _unread(error) from None
 
 
+def convert(sort: type[Made], given: Mapping[str, str]) -> Made:
+    """Read the parameters of a query into a struct. Raises :class:`Breach`."""
+    try:
+        return msgspec.convert(given, sort, strict=False)
+    except msgspec.ValidationError as error:
+        raise _unread(error) from None
+
+
 def _malformed() -> Breach:
     remedy = "send one JSON object, UTF-8, as described in /v1/openapi.json"
     return Breach("malformed-json", "The body is not JSON", "the body cannot be read as JSON", "",

@@ -71,7 +71,8 @@ class Leadcast:
 
     def __init__(self) -> None:
         scorer = Scorer(bundle.load(BUNDLE))
-        app.state.desk = Desk(scorer, Store(STORE) if STORE else None)
+        app.state.store = Store(STORE) if STORE else None
+        app.state.desk = Desk(scorer, app.state.store)
         for reasons in (0, 3):  # each has machine code of its own, which is made at its first use
             scorer.score([("warm-up", Facts([], [], []))], now(), reasons)
         logs.adopt()

@@ -30,7 +30,7 @@ class Desk:
 
     def __init__(self, scorer: Scorer, store: Store | None) -> None:
         self._scorer, self._store = scorer, store
-        self._reader = api.Reader(scorer.features, scorer.columns)
+        self.reader = api.Reader(scorer.features, scorer.columns)
         self.blocks = store is not None and store.remote
 
     def score(self, asked: api.Envelope) -> bytes:
@@ -55,7 +55,7 @@ class Desk:
         return msgspec.json.encode(api.ScoreAnswer(version, iso(as_of), True, made))
 
     def _lead(self, lead: api.Lead, as_of: int) -> tuple[str, Facts]:
-        facts = self._stored(lead.lead_id, as_of) if lead.stored else self._reader.facts(lead)
+        facts = self._stored(lead.lead_id, as_of) if lead.stored else self.reader.facts(lead)
         created = self._scorer.columns["leads"].index("created_at")
         own = next(row for row in facts.leads if row[0] == lead.lead_id)
         if own[created] >= as_of:

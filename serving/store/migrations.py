@@ -23,4 +23,11 @@ VERSIONS: tuple[tuple[str, ...], ...] = (
         "reason TEXT, PRIMARY KEY (lead_id, outcome)) {clustered}",
         "CREATE INDEX IF NOT EXISTS accounts ON leads (account_id)",
     ),
+    (
+        "CREATE TABLE dead_letters (letter_id {id} NOT NULL, received_at BIGINT NOT NULL, "
+        "kind TEXT NOT NULL, lead_id {id}, content TEXT NOT NULL, problem TEXT NOT NULL, "
+        "PRIMARY KEY (letter_id)) {clustered}",
+        "CREATE INDEX dead_letters_in_turn ON dead_letters (received_at, letter_id)",
+        "CREATE INDEX dead_letters_of_lead ON dead_letters (lead_id)",
+    ),
 )

@@ -103,6 +103,6 @@ def _marked(statement: str) -> bytes:
 @cache
 def _insert(table: str) -> bytes:
     columns = ", ".join(COLUMNS[table])
-    given = ", ".join(f"%s::{sort}[]" for sort in SORTS[table])
+    given = ", ".join(f"%s::{sort}[]" for sort in SORTS[table].values())
     return (f"INSERT INTO {table} ({columns}) SELECT * FROM unnest({given}) "
             "ON CONFLICT DO NOTHING").encode()  # fmt: skip

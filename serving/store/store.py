@@ -111,6 +111,16 @@ class Store:
                 outcomes=read("outcomes", who, which) if account else (),
             )
 
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        """What a statement selects; its values are marked with ``?``."""
+        with self._database.reading() as session:
+            return session.rows(statement, values)
+
+    def run(self, statement: str, values: Sequence[Any] = ()) -> None:
+        """Run a statement that changes what is stored; on disk when it returns."""
+        with self._database.writing() as session:
+            session.rows(statement, values)
+
     def settled(self, lead_id: str) -> int | None:
         """From when on the lead's first outcome is visible (microseconds); None when open."""
         with self._database.reading() as session:

@@ -23,21 +23,28 @@ KEYS = {
     "events": ("lead_id", "event_id"),
     "changes": ("lead_id", "change_id"),
     "outcomes": ("lead_id", "outcome"),
+    "dead_letters": ("letter_id",),
 }
 HELD = {"leads": "attributes", "events": "properties"}
 """The column, JSON text, of what the contract does not name."""
 
-COLUMNS: dict[str, tuple[str, ...]] = {
-    table: (*own, *([HELD[table]] if table in HELD else [])) for table, own in TABLES.items()
-}
+_OWN = {
+    "dead_letters": {
+        "letter_id": "key", "received_at": "time", "kind": "text", "lead_id": "id?",
+        "content": "text", "problem": "text",
+    },
+}  # fmt: skip
 _SORTS = {"time": "int8", "amount": "float8"}
-SORTS: dict[str, tuple[str, ...]] = {
-    table: tuple(
-        _SORTS.get(TABLES[table].get(name, "text").rstrip("?"), "text") for name in columns
-    )
-    for table, columns in COLUMNS.items()
+SORTS: dict[str, dict[str, str]] = {
+    table: {
+        **{name: _SORTS.get(role.rstrip("?"), "text") for name, role in columns.items()},
+        **({HELD[table]: "text"} if table in HELD else {}),
+    }
+    for table, columns in (TABLES | _OWN).items()
 }
-"""What each column holds: int8, float8 or text."""
+"""What each column of each table holds: int8, float8 or text."""
+
+COLUMNS: dict[str, tuple[str, ...]] = {table: tuple(columns) for table, columns in SORTS.items()}
 
 _BATCH = 20_000
 
