@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from typing import Annotated
 
-from serving.problems import invalid
+from msgspec import Meta
 
-_FORM = re.compile(r"(\d{1,18})-([0-9a-f]{1,64})")
+Cursor = Annotated[str, Meta(pattern="^[0-9]{1,18}-[0-9a-f]{1,64}$")]
+"""``next`` of the page before."""
 
 
 def cursor(at: int, last: str) -> str:
@@ -14,9 +15,7 @@ def cursor(at: int, last: str) -> str:
     return f"{at}-{last}"
 
 
-def read_cursor(text: str) -> tuple[int, str]:
-    """What :func:`cursor` was given. Raises :class:`serving.problems.Breach`."""
-    found = _FORM.fullmatch(text)
-    if found is None:
-        raise invalid("cursor", "not a cursor", "send next of the page before, or leave it out")
-    return int(found[1]), found[2]
+def read_cursor(text: Cursor) -> tuple[int, str]:
+    """What :func:`cursor` was given."""
+    at, _, last = text.partition("-")
+    return int(at), last

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from features.times import iso, now
 from serving import api
-from serving.cursor import cursor, read_cursor
+from serving.cursor import Cursor, cursor, read_cursor
 from serving.problems import Breach, Problem
 from serving.scorer import Row
 from serving.store import Store
@@ -38,7 +38,7 @@ class Page(api.Strict, frozen=True):
     """Which part of a list: so many, behind the cursor that was ``next``."""
 
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
-    cursor: str | None = None
+    cursor: Cursor | None = None
 
 
 class _Named(msgspec.Struct):
@@ -58,7 +58,7 @@ def letter(kind: str, content: bytes, why: Breach) -> Row:
 
 
 def letters(store: Store, page: Page) -> bytes:
-    """Answer with a page of dead letters. Raises :class:`Breach` for a bad cursor."""
+    """Answer with a page of dead letters."""
     at, last = read_cursor(page.cursor) if page.cursor is not None else (-1, "")
     found = store.rows(
         "SELECT letter_id, received_at, kind, content, problem FROM dead_letters "

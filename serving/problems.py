@@ -60,6 +60,7 @@ _REMEDIES = (
     ("RFC3339", "write ISO 8601 with an offset: 2026-01-31T09:30:00Z"),
     ("timezone", "write ISO 8601 with an offset: 2026-01-31T09:30:00Z"),
     ("length", "keep within the limit"),
+    ("matching", "send what an answer held, unchanged"),
     ("Expected", "send a value of that type"),
 )
 

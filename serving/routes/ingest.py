@@ -34,7 +34,8 @@ def store_of(request: Request) -> Store:
     store: Store | None = request.app.state.store
     if store is None:
         raise Breach("no-store", "The service has no store", "there is no store to keep it in",
-                     remedy="start the service with --store", status=503)  # fmt: skip
+                     remedy="start the service with --store", status=503,
+                     headers={"Retry-After": "60"})  # fmt: skip
     return store
 
 

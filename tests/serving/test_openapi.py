@@ -61,7 +61,8 @@ def app(scorer: Scorer, stored: Path, key_file: Path, key: str) -> ASGIApp:
     """The whole of the API behind its guard, with a store of its own."""
     assert key
     api = application()
-    api.state.desk = Desk(scorer, Store(shutil.copy(stored, key_file.parent / "store.db")))
+    api.state.store = Store(shutil.copy(stored, key_file.parent / "store.db"))
+    api.state.desk = Desk(scorer, api.state.store)
     return Guard(no_bento, api, OPERATIONS, keys.Keys(key_file), Health())
 
 
