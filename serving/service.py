@@ -14,7 +14,7 @@ import click
 
 from features.databases import MissingDriver
 from features.times import now
-from serving import logs, metrics
+from serving import connections, logs, metrics
 from serving.app import HEALTH, KEYS, application, guarded
 from serving.keys import KeysError, require
 from serving.routes.score import Desk
@@ -35,6 +35,7 @@ CONFIG: dict[str, Any] = {
 }
 
 app = application()
+connections.install()
 
 
 def settle_down() -> None:
