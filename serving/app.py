@@ -18,14 +18,18 @@ from serving.http import HANDLERS, answer
 from serving.keys import Keys
 from serving.openapi import described
 from serving.operation import Operation
-from serving.routes import ingest, score
+from serving.routes import ingest, models, score
 
-OPERATIONS: tuple[Operation, ...] = (*score.OPERATIONS, *ingest.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (
+    *score.OPERATIONS,
+    *models.OPERATIONS,
+    *ingest.OPERATIONS,
+)
 OPENAPI = described(OPERATIONS)
 
 
 def application() -> Starlette:
-    """The ASGI application; set ``state.desk`` and ``state.store`` before the first request."""
+    """The ASGI application; its ``state`` needs ``desk``, ``store`` and ``champion``."""
     routes = [Route(one.path, one.handler, methods=[one.method]) for one in OPERATIONS]
     routes.append(Route("/v1/openapi.json", _openapi, methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers=HANDLERS)

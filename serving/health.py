@@ -22,13 +22,15 @@ class Health:
     """Answers ``/livez``, ``/readyz`` and ``/startedz``: 200 ``pass`` or 503 ``fail``.
 
     What BentoML answers decides (a service's own ``__is_ready__`` too); while the service drains
-    it is not ready.
+    it is not ready. Where ``concern`` has something to say, a service that is ready says ``warn``
+    (200 still), with it.
     """
 
     paths = frozenset(_ASKS)
 
     def __init__(self) -> None:
         self.draining = False
+        self.concern: Callable[[], str | None] = lambda: None
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask ``app``, and say what it says in a small JSON document."""
@@ -43,8 +45,11 @@ class Health:
         await app({**scope, "path": asked, "raw_path": asked.encode()}, receive, note)
         good = status == 200 and not (self.draining and asked == "/readyz")
         told: dict[str, Any] = {"status": "pass" if good else "fail"}
+        concern = self.concern() if asked == "/readyz" else None
         if self.draining:
             told["output"] = "the service is ending"
+        elif good and concern is not None:
+            told = {"status": "warn", "output": concern}
         media = "application/health+json"
         await Response(msgspec.json.encode(told), 200 if good else 503, media_type=media)(
             scope, receive, send

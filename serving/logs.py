@@ -7,6 +7,8 @@ import asyncio
 import logging
 import sys
 import traceback
+from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -16,30 +18,42 @@ from features.times import iso, now
 _FLUSH_SECONDS = 0.2
 _FLUSH_LINES = 256
 _encode = msgspec.json.Encoder().encode
-_lines: list[bytes] = []
+_lines: deque[bytes] = deque()
+_timed = False
 
 
 def event(name: str, **fields: Any) -> None:
-    """Write a line at once."""
+    """Write a line at once, from any thread."""
     _lines.append(_line(name, fields))
     flush()
 
 
 def later(name: str, **fields: Any) -> None:
     """Write a line within a fifth of a second, from the event loop; cheap."""
-    if not _lines:
-        asyncio.get_running_loop().call_later(_FLUSH_SECONDS, flush)
+    global _timed
     _lines.append(_line(name, fields))
+    if not _timed:
+        _timed = True
+        asyncio.get_running_loop().call_later(_FLUSH_SECONDS, _flush_timed)
     if len(_lines) >= _FLUSH_LINES:
         flush()
 
 
 def flush() -> None:
     """Write what is waiting."""
-    if _lines:
-        sys.stderr.write((b"\n".join(_lines) + b"\n").decode())
+    waiting = []
+    with suppress(IndexError):  # another thread may take some
+        while True:
+            waiting.append(_lines.popleft())
+    if waiting:
+        sys.stderr.write((b"\n".join(waiting) + b"\n").decode())
         sys.stderr.flush()
-        _lines.clear()
+
+
+def _flush_timed() -> None:
+    global _timed
+    _timed = False
+    flush()
 
 
 def places(error: BaseException) -> list[str]:

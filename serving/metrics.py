@@ -37,6 +37,14 @@ REFUSED = Counter(
     "leadcast_refused_total", "Requests refused before any work, by the problem's type", ["reason"]
 )
 
+MODEL = Gauge(
+    "leadcast_model_info", "1 for the version of the model that answers, 0 for those before it",
+    ["version"], multiprocess_mode="livemax",
+)  # fmt: skip
+MODEL_REFUSED = Counter(
+    "leadcast_model_refused_total", "New models that failed their checks and were not served"
+)
+
 
 @cache
 def answered(route: str, status: int) -> Counter:
@@ -54,6 +62,12 @@ def seconds(route: str) -> Histogram:
 def refused(reason: str) -> Counter:
     """The counter of refusals for one reason."""
     return REFUSED.labels(reason)
+
+
+def serves(version: str, before: str) -> None:
+    """Another model answers from now on, or the first one."""
+    MODEL.labels(before).set(0)
+    MODEL.labels(version).set(1)
 
 
 def exposed() -> bytes:

@@ -76,6 +76,7 @@ def _operation(
         refusals |= _KEYED
     if "{" in one.path:
         refusals |= {"404": "There is nothing of that id"}
+    refusals |= {str(status): text for status, text in one.refuses}
     made: dict[str, Any] = {"operationId": one.name, "summary": one.summary}
     if one.description:
         made["description"] = one.description

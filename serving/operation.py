@@ -18,7 +18,8 @@ class Operation:
 
     ``asks`` and ``answers`` are the msgspec types of the bodies, ``query`` a struct whose fields
     are the query parameters; ``scope`` is what a key must have been given to call it (None: it is
-    open to everybody). ``name`` is the operationId, unique.
+    open to everybody). ``name`` is the operationId, unique; ``refuses`` are statuses of
+    problems that only this operation has, with what they mean.
     """
 
     name: str
@@ -33,3 +34,4 @@ class Operation:
     status: int = 200
     description: str = ""
     returns: str = ""
+    refuses: tuple[tuple[int, str], ...] = ()

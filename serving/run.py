@@ -51,7 +51,7 @@ def serving(
     :class:`ServiceError`, with what it said, when the service refuses to start.
     """
     bundles.verify(bundle)
-    environment = {"LEADCAST_BUNDLE": str(bundle.resolve())}
+    environment = {"LEADCAST_BUNDLE": str(bundle.absolute())}
     if store is not None:
         place = str(store)
         environment["LEADCAST_STORE"] = place if is_database(place) else str(Path(place).resolve())
@@ -69,13 +69,15 @@ def process(
 ) -> Iterator[Running]:
     """Run any BentoML service of this checkout (``module:Class``) on ``host``:``port``.
 
-    What it says goes into the file ``log``, from its beginning.
+    What it says goes into the file ``log``, from its beginning. It has a home of its own: a BentoML
+    service that starts deletes the metrics of another one with the same home.
     """
     command = [sys.executable, "-m", "bentoml", "serve", service]
     command += ["--host", host, "--port", str(port), "--working-dir", str(_ROOT)]
-    told = {"BENTOML_DO_NOT_TRACK": "True", **environment}
-    with running_command(command, port, told, host=host, log=log) as running:
-        yield running
+    with tempfile.TemporaryDirectory(prefix="leadcast-", ignore_cleanup_errors=True) as home:
+        told = {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": home, **environment}
+        with running_command(command, port, told, host=host, log=log) as running:
+            yield running
 
 
 @contextmanager

@@ -13,12 +13,12 @@ import bentoml
 import click
 
 from features.databases import MissingDriver
-from features.times import now
 from serving import connections, logs, metrics
 from serving.app import HEALTH, KEYS, application, guarded
+from serving.champion import Champion
 from serving.keys import KeysError, require
 from serving.routes.score import Desk
-from serving.scorer import Facts, Scorer
+from serving.scorer import Scorer
 from serving.store import Store, StoreUnavailable
 from training import bundle
 
@@ -71,16 +71,19 @@ class Leadcast:
             raise SystemExit(f"leadcast: {error}") from None
 
     def __init__(self) -> None:
-        scorer = Scorer(bundle.load(BUNDLE))
-        app.state.store = Store(STORE) if STORE else None
-        app.state.desk = Desk(scorer, app.state.store)
-        for reasons in (0, 3):  # each has machine code of its own, which is made at its first use
-            scorer.score([("warm-up", Facts([], [], []))], now(), reasons)
+        store = app.state.store = Store(STORE) if STORE else None
+
+        def serve(scorer: Scorer) -> None:
+            app.state.desk = Desk(scorer, store)
+
         logs.adopt()
         metrics.forget_the_dead()
+        champion = app.state.champion = Champion(BUNDLE, serve)
+        HEALTH.concern = lambda: champion.concern
         HEALTH.drain_on_end()
         logs.event("started", access="keys" if KEYS else "open to this machine: no LEADCAST_KEYS")
         settle_down()
+        champion.watch()
 
 
 Leadcast.add_asgi_middleware(guarded, api=app)  # type: ignore[attr-defined]

@@ -1,16 +1,17 @@
 """The artefact: LightGBM text, JSON and SHA256SUMS in a directory. Never pickle.
 
 A damaged LightGBM text aborts or hangs the process that reads it, so nothing reaches LightGBM
-before its digest is verified, and a service first lets a child process load the bundle and replay
-its golden rows (:func:`check`).
+before its digest is verified and its text is that of trees, and a service first lets a child
+process load the bundle and replay its golden rows (:func:`check`). Each file is read once: what was
+verified is what is loaded.
 """
 
 from __future__ import annotations
 
-import hashlib
-import shutil
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy.typing as npt
 
 from features.language import Feature, FeatureSet
 from features.source import Population
+from training import shelf
 from training.calibrate import Calibration
 from training.encode import Encoder
 from training.findings import Finding
@@ -30,18 +32,18 @@ from training.ladder import Rung
 from training.linear import Linear
 from training.model import LeadModel, Prediction
 from training.recipe import Recipe
+from training.shelf import ABOUT, SUMS, broken, sha256, shown, version_of
+from training.shelf import BundleError as BundleError
 from training.spread import Spread
+from training.structure import require_trees
 from training.value import ValueHead
 
 FORMAT: Literal[2] = 2
 GOLDEN_ROWS = 32
 TOLERANCE = 1e-9
-_CHECK_SECONDS = 60
-_SUMS, _ABOUT, _CONVERSION = "SHA256SUMS", "bundle.json", "conversion.txt"
-
-
-class BundleError(ValueError):
-    """A bundle that must not be served; says what is wrong and what to do."""
+_CHECK_SECONDS = 120
+_REFUSED = 3
+_CONVERSION = "conversion.txt"
 
 
 class Golden(msgspec.Struct, frozen=True):
@@ -49,6 +51,11 @@ class Golden(msgspec.Struct, frozen=True):
 
     rows: list[list[float | None]]
     said: dict[str, list[float]]
+
+    def readable(self, columns: int) -> bool:
+        """Whether there are rows, each of so many columns, and an answer to each."""
+        answered = all(len(column) == len(self.rows) for column in self.said.values())
+        return len(self.rows) > 0 and answered and {*map(len, self.rows)} == {columns}
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -108,11 +115,16 @@ class About(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A verified model: ``version`` names its content."""
+    """A verified model: ``digest`` tells its whole content from any other."""
 
     model: LeadModel
     about: About
-    version: str
+    digest: str
+
+    @property
+    def version(self) -> str:
+        """What people and answers call it: the first of the digest."""
+        return version_of(self.digest)
 
 
 @dataclass(frozen=True)
@@ -174,7 +186,7 @@ def write(
         observed=origin.observed,
         recipe=origin.recipe,
         data_digest=origin.data_digest,
-        digests={name: _sha256(directory / name) for name in texts},
+        digests={name: sha256(text.encode()) for name, text in texts.items()},
         versions={name: version(name) for name in ("lightgbm", "numpy", "leadcast")},
         findings=origin.findings,
     )
@@ -188,52 +200,45 @@ def annotate(source: Path, target: Path, findings: tuple[Finding, ...]) -> None:
     Its model stays the same to the byte; its version, which names the whole content, does not.
     """
     copy(source, target)
-    _write_about(msgspec.structs.replace(_about(target), findings=findings), target)
+    _write_about(msgspec.structs.replace(verify(target), findings=findings), target)
 
 
 def _write_about(about: About, directory: Path) -> None:
     encoded = msgspec.json.encode(about, order="deterministic")
-    (directory / _ABOUT).write_bytes(msgspec.json.format(encoded, indent=1))
-    sums = [f"{_sha256(directory / name)}  {name}\n" for name in sorted([*about.digests, _ABOUT])]
-    (directory / _SUMS).write_text("".join(sums), encoding="utf-8")
+    (directory / ABOUT).write_bytes(msgspec.json.format(encoded, indent=1))
+    names = sorted([*about.digests, ABOUT])
+    sums = [f"{sha256((directory / name).read_bytes())}  {name}\n" for name in names]
+    (directory / SUMS).write_text("".join(sums), encoding="utf-8")
 
 
 def verify(directory: Path) -> About:
-    """Check every digest and the declarations without touching LightGBM; return bundle.json.
+    """Check every digest, declaration and tree without touching LightGBM; return bundle.json.
 
     Raises :class:`BundleError` naming the file at fault.
     """
-    about = _about(directory)
-    expected = {_ABOUT, *about.digests}
-    lines = [line.partition("  ") for line in _read(directory / _SUMS).splitlines()]
-    listed = {name: digest for digest, _, name in lines}
-    present = {path.name for path in directory.iterdir()} - {_SUMS}
-    for name in sorted(expected | set(listed) | present):
-        if name not in expected or name not in listed or name not in present:
-            raise _broken(directory, f"{name} is missing, or does not belong there")
-        digest = _sha256(directory / name)
-        if listed[name] != digest or about.digests.get(name, digest) != digest:
-            raise _broken(directory, f"{name} is not the file that was written: its digest differs")
-    features = FeatureSet(about.features)
-    if features.fingerprint != about.fingerprint or features.names != about.encoder.names:
-        raise _broken(directory, "the feature set is not the one the model was trained on")
-    deals = about.value
-    if {_CONVERSION, *(map(_value, deals.trees) if deals else ())} != set(about.digests):
-        raise _broken(directory, "the heads listed are not the heads described")
-    whole = deals is None or deals.readable(len(features))
-    if not whole or (about.spread is not None and not about.spread.readable):
-        raise _broken(directory, "the parts of the value head do not fit together")
-    return about
+    return _verified(shelf.files(directory), directory)
 
 
-def load(directory: Path) -> Bundle:
-    """Verify, then load. Raises :class:`BundleError`; what :func:`check` passed cannot hang."""
-    about = verify(directory)
-    booster = lgb.Booster(model_str=_read(directory / _CONVERSION))
+def digest(directory: Path) -> str:
+    """Verify the same; return the digest of the whole content."""
+    return sha256(_whole(directory)[ABOUT])
+
+
+def load(directory: Path, expected: str | None = None) -> Bundle:
+    """Verify, then load; what :func:`check` passed cannot hang.
+
+    ``expected`` is the digest of what was checked: anything else is refused. Raises
+    :class:`BundleError`.
+    """
+    files = shelf.files(directory)
+    about, found = _verified(files, directory), sha256(files[ABOUT])
+    if expected not in (None, found):
+        raise broken(directory, "it is not the one that was checked")
+    _require_library(about, directory)
+    booster = lgb.Booster(model_str=files[_CONVERSION].decode())
     head, deals = None, about.value
     if deals is not None:
-        trees = {name: lgb.Booster(model_str=_read(directory / _value(name)))
-                 for name in deals.trees}  # fmt: skip
+        trees = {name: lgb.Booster(model_str=files[_value(name)].decode()) for name in deals.trees}
         head = ValueHead(trees, deals.linear, deals.scale, deals.ratios)
     model = LeadModel(
         FeatureSet(about.features),
@@ -245,36 +250,86 @@ def load(directory: Path) -> Bundle:
         about.rungs,
     )
     _replay(model, about.golden, directory)
-    return Bundle(model, about, _sha256(directory / _ABOUT)[:12])
+    return Bundle(model, about, found)
 
 
-def check(directory: Path) -> None:
-    """Verify, then load and replay in a child process with a time limit.
+def check(directory: Path) -> str:
+    """Verify, then load and replay in a child process with a time limit; return the digest.
 
     Raises :class:`BundleError`; the calling process never hands the files to LightGBM.
     """
-    verify(directory)
-    command = [sys.executable, "-m", "training.bundle", str(directory)]
+    _require_library(verify(directory), directory)
+    command = [sys.executable, "-m", "training.bundle", str(directory.absolute())]
     root = Path(__file__).parent.parent
     try:
         done = subprocess.run(
             command, cwd=root, capture_output=True, timeout=_CHECK_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise _broken(directory, "loading it hangs") from None
-    if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise _broken(directory, f"loading it fails: {' '.join(last) or 'the process ended'}")
+        raise broken(directory, "loading it hangs") from None
+    told = done.stdout.decode(errors="replace").splitlines()[-1:]
+    if done.returncode == _REFUSED and told:
+        raise BundleError(told[0])
+    if done.returncode or not told:
+        raise broken(directory, f"loading it fails (status {done.returncode})")
+    return told[0]
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a verified bundle over ``target``: complete, or not at all."""
-    verify(source)
-    fresh = target.with_name(target.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(source, fresh)
-    shutil.rmtree(target, ignore_errors=True)
-    fresh.rename(target)
+    """Copy a verified bundle to ``target``, where nothing is yet: complete, or not at all."""
+    shelf.put(_whole(source), target)
+
+
+def place(source: Path, target: Path) -> None:
+    """Let ``target`` be a verified bundle by one rename, and keep what was there beside it.
+
+    Who serves from ``target`` (:mod:`serving.champion`) takes it up.
+    """
+    shelf.show(_whole(source), target)
+
+
+def _whole(directory: Path) -> dict[str, bytes]:
+    files = shelf.files(directory)
+    _verified(files, directory)
+    return files
+
+
+def _verified(files: Mapping[str, bytes], directory: Path) -> About:
+    about = _read_about(files, directory)
+    expected = {ABOUT, *about.digests}
+    lines = [line.partition("  ") for line in _text(files, SUMS, directory).splitlines()]
+    listed = {name: digest for digest, _, name in lines}
+    present = files.keys() - {SUMS}
+    for name in sorted(expected | set(listed) | present):
+        if name not in expected or name not in listed or name not in present:
+            raise broken(directory, f"{shown(name)} is missing, or does not belong there")
+        found = sha256(files[name])
+        if listed[name] != found or about.digests.get(name, found) != found:
+            raise broken(directory, f"{name} is not the file that was written: its digest differs")
+    features = FeatureSet(about.features)
+    if features.fingerprint != about.fingerprint or features.names != about.encoder.names:
+        raise broken(directory, "the feature set is not the one the model was trained on")
+    deals = about.value
+    if {_CONVERSION, *(map(_value, deals.trees) if deals else ())} != set(about.digests):
+        raise broken(directory, "the heads listed are not the heads described")
+    whole = deals is None or deals.readable(len(features))
+    if not whole or (about.spread is not None and not about.spread.readable):
+        raise broken(directory, "the parts of the value head do not fit together")
+    if not about.golden.readable(len(features)):
+        raise broken(directory, "it has no golden rows with their answers")
+    for name in about.digests:
+        try:
+            require_trees(_text(files, name, directory), len(features))
+        except ValueError as error:
+            raise broken(directory, f"{name}: {error}") from None
+    return about
+
+
+def _require_library(about: About, directory: Path) -> None:
+    """A model of another major version of LightGBM may be read, and mean something else."""
+    then, here = about.versions.get("lightgbm", "none"), version("lightgbm")
+    if then.partition(".")[0] != here.partition(".")[0]:
+        raise broken(directory, f"it was trained with LightGBM {shown(then)}, and this is {here}")
 
 
 def _reference(model: LeadModel, matrix: npt.NDArray[np.float64]) -> Reference:
@@ -300,49 +355,46 @@ def _columns(said: Prediction) -> list[tuple[str, npt.NDArray[np.float64]]]:
 
 def _replay(model: LeadModel, golden: Golden, directory: Path) -> None:
     matrix = np.array(golden.rows, dtype=np.float64).reshape(len(golden.rows), -1)
-    head = model.value_head
-    boosters = [model.booster, *(head.trees.values() if head else ())]
-    width = len(model.features)
-    if {matrix.shape[1], *(one.num_feature() for one in boosters)} != {width}:
-        raise _broken(directory, "the model reads another number of columns")
     found = dict(_columns(model.predict(matrix)))
-    if found.keys() != golden.said.keys() or not all(
+    same = found.keys() == golden.said.keys() and all(
         np.allclose(column, golden.said[name], TOLERANCE, 0) for name, column in found.items()
-    ):
-        raise _broken(directory, "its golden rows score differently here")
+    )
+    if not same or not np.isfinite(model.contributions(matrix)).all():
+        raise broken(directory, "its golden rows score differently here")
 
 
-def _about(directory: Path) -> About:
-    text = _read(directory / _ABOUT)
+def _read_about(files: Mapping[str, bytes], directory: Path) -> About:
+    text = _text(files, ABOUT, directory)
     try:
         form = msgspec.json.decode(text, type=_Form).format
         if form != FORMAT:
-            raise _broken(directory, f"it is of form {form}, and this version reads form {FORMAT}")
+            raise broken(directory, f"it is of form {form}, and this version reads form {FORMAT}")
         return msgspec.json.decode(text, type=About)
-    except msgspec.MsgspecError as error:
-        raise _broken(directory, f"{_ABOUT} cannot be read: {error}") from None
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise broken(directory, f"{ABOUT} cannot be read: {error}") from None
 
 
 def _value(name: str) -> str:
     return f"value-{name}.txt"
 
 
-def _read(path: Path) -> str:
+def _text(files: Mapping[str, bytes], name: str, directory: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _broken(path.parent, f"{path.name} cannot be read: {error}") from None
+        return files[name].decode()
+    except UnicodeDecodeError:
+        raise broken(directory, f"{name} is not text") from None
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _broken(directory: Path, why: str) -> BundleError:
-    return BundleError(
-        f"bundle {directory.name}: {why}: write it again from its run (leadcast promote)"
-    )
+def _try(directory: Path) -> int:
+    """What the child process does: say the digest of what it loaded, or why it does not."""
+    os.nice(5)
+    try:
+        print(load(directory).digest)
+    except BundleError as error:
+        print(error)
+        return _REFUSED
+    return 0
 
 
 if __name__ == "__main__":
-    load(Path(sys.argv[1]))
+    sys.exit(_try(Path(sys.argv[1])))

@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from training import bundle, report
 from training.experiment import Result
 from training.findings import Finding, accept, require_none
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 _DIRECTORY = "source.directory"
 
 
@@ -90,8 +91,25 @@ class Registry:
         bundle.check(stored)
         if accepted:
             self._record(entry.run_id, stored, findings)
-        self._client.set_registered_model_alias(model, CHAMPION, entry.version)
+        self._crown(entry)
         return entry
+
+    def rollback(self, model: str) -> Entry:
+        """Make the champion before this one the champion again: the two change places.
+
+        Raises :class:`RegistryError` where there was none.
+        """
+        entry = self.find(model, PREVIOUS)
+        bundle.check(self.artifact(entry, "bundle"))
+        self._crown(entry)
+        return entry
+
+    def _crown(self, entry: Entry) -> None:
+        with suppress(RegistryError):
+            before = self.find(entry.model, CHAMPION).version
+            if before != entry.version:
+                self._client.set_registered_model_alias(entry.model, PREVIOUS, before)
+        self._client.set_registered_model_alias(entry.model, CHAMPION, entry.version)
 
     def _record(self, run_id: str, stored: Path, findings: Sequence[Finding]) -> None:
         """Put findings accepted at promotion where those accepted in training are."""
@@ -109,10 +127,9 @@ class Registry:
                 self._client.set_tag(run_id, f"audit.accepted.{_tag_name(one)}", one.accepted)
 
     def pull(self, model: str, target: Path, version: str = CHAMPION) -> Entry:
-        """Copy a version's verified bundle to ``target``, whole or not at all."""
+        """Put a version's verified bundle in the place ``target`` by one rename."""
         entry = self.find(model, version)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        bundle.copy(self.artifact(entry, "bundle"), target)
+        bundle.place(self.artifact(entry, "bundle"), target)
         return entry
 
     def find(self, model: str, version: str = CHALLENGER) -> Entry:

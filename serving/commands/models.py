@@ -1,4 +1,4 @@
-"""``leadcast train | report | reproduce | promote``: from a history to the champion."""
+"""``leadcast train | report | reproduce | promote | rollback``: from a history to the champion."""
 
 from __future__ import annotations
 
@@ -198,14 +198,17 @@ def reproduce(
     )
 
 
+to_option = click.option(
+    "--to", "target", default=CHAMPION, show_default=True, type=click.Path(path_type=Path),
+    help="Where the service reads the model.",
+)  # fmt: skip
+
+
 @click.command()
 @runs_option
 @model_option
 @click.option("--version", default="challenger", show_default=True, help="Version or alias.")
-@click.option(
-    "--to", "target", default=CHAMPION, show_default=True, type=click.Path(path_type=Path),
-    help="Where the service reads the model.",
-)  # fmt: skip
+@to_option
 @accept_option
 @because_option
 def promote(
@@ -235,3 +238,20 @@ def promote_model(
     entry = registry.promote(name, version, accepting)
     registry.pull(name, target)
     console.print(f"  {name} version {entry.version} is the champion; its bundle is in {target}/")
+
+
+@click.command()
+@runs_option
+@model_option
+@to_option
+def rollback(mlruns: Path, model: str | None, target: Path) -> None:
+    """Make the champion before this one the champion again; a service takes it up within seconds.
+
+    The two change places: a second rollback undoes the first.
+    """
+    registry, name = registry_of(mlruns, model)
+    entry = registry.rollback(name)
+    registry.pull(name, target)
+    console.print(
+        f"  {name} version {entry.version} is the champion again; its bundle is in {target}/"
+    )

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from features.times import instant, now
 from serving import keys, logs
 from serving.app import OPENAPI, OPERATIONS, application
+from serving.champion import Champion
 from serving.guard import Guard
 from serving.health import Health
 from serving.routes.score import Desk
@@ -57,12 +58,16 @@ def key(key_file: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def app(scorer: Scorer, stored: Path, key_file: Path, key: str) -> ASGIApp:
+def app(directory: Path, stored: Path, key_file: Path, key: str) -> ASGIApp:
     """The whole of the API behind its guard, with a store of its own."""
     assert key
     api = application()
-    api.state.store = Store(shutil.copy(stored, key_file.parent / "store.db"))
-    api.state.desk = Desk(scorer, api.state.store)
+    store = api.state.store = Store(shutil.copy(stored, key_file.parent / "store.db"))
+
+    def serve(scorer: Scorer) -> None:
+        api.state.desk = Desk(scorer, store)
+
+    api.state.champion = Champion(directory, serve)
     return Guard(no_bento, api, OPERATIONS, keys.Keys(key_file), Health())
 
 

@@ -305,6 +305,7 @@ def test_the_description_names_every_field_that_is_answered(
 def test_health_and_metrics(client: httpx.Client) -> None:
     for path in ("/livez", "/readyz", "/startedz", "/healthz"):
         assert client.get(path).status_code == 200
+    score(client, {"leads": [LEAD]})
     assert 'route="/v1/score",status="200"' in client.get("/metrics").text
 
 

@@ -140,11 +140,11 @@ def test_another_feature_set_is_refused(copied: Path) -> None:
 
 def test_a_copy_is_whole_or_not_at_all(written: Path, copied: Path, tmp_path: Path) -> None:
     target = tmp_path / "champion"
-    bundle.copy(written, target)
+    bundle.place(written, target)
     version = bundle.load(target).version
     _truncate(copied / "value-log.txt")
     with pytest.raises(BundleError):
-        bundle.copy(copied, target)
+        bundle.place(copied, target)
     assert bundle.load(target).version == version
 
 

@@ -75,5 +75,11 @@ def test_a_run_is_logged_registered_promoted_and_pulled(result: Result, tmp_path
     assert bundle.load(champion).about.source == "funnel"
     assert "honest" in registry.artifact(first, "report.txt").read_text(encoding="utf-8")
     assert registry.artifact(first, "source.toml").read_text(encoding="utf-8") == "name = 'funnel'"
+    with pytest.raises(RegistryError, match="no previous of model"):
+        registry.rollback("funnel")
+    registry.promote("funnel", "2")
+    for wanted in ("1", "2", "1"):
+        assert registry.rollback("funnel").version == wanted
+        assert registry.pull("funnel", champion).version == wanted
     with pytest.raises(RegistryError, match="models: funnel"):
         registry.find("funnel", "9")
