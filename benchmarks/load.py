@@ -67,12 +67,15 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    """Requests in turn to one port; ``due`` holds when each was due, ``took`` the seconds."""
+    """Requests in turn to one port; ``took`` holds the seconds of each since it was due.
+
+    ``refused``: those of the answers that are not 200, which ``took`` leaves out.
+    """
 
     def __init__(self, port: int, requests: list[bytes]) -> None:
         self._port, self._requests = port, cycle(requests)
         self.took: list[float] = []
-        self.refused = 0
+        self.refused: list[float] = []
         self._waiting: deque[float] = deque()
         self._idle: deque[Connection] = deque()
         self._due: dict[Connection, float] = {}
@@ -122,8 +125,7 @@ class Load:
 
     def _answered(self, connection: Connection, fine: bool) -> None:
         now = time.perf_counter()
-        self.took.append(now - self._due.pop(connection))
-        self.refused += not fine
+        (self.took if fine else self.refused).append(now - self._due.pop(connection))
         if self._waiting:
             self._send(connection, self._waiting.popleft())
         elif self._closed:
@@ -139,14 +141,16 @@ async def _run(options: argparse.Namespace) -> dict[str, float]:
     load = Load(options.port, [b"%sContent-Length: %d\r\n\r\n%s" % (start, len(one), one)
                                for one in bodies])  # fmt: skip
     gc.disable()
-    connections = await load.connect(OPEN_CONNECTIONS if options.rate else CONNECTIONS)
+    usual = OPEN_CONNECTIONS if options.rate else CONNECTIONS
+    connections = await load.connect(options.connections or usual)
     if options.rate:
         seconds = await load.opened(connections, options.seconds, options.rate)
     else:
         seconds = await load.closed(connections, options.seconds)
     p50, p99 = np.quantile(load.took, [0.5, 0.99])
-    return {"requests": len(load.took), "refused": load.refused, "seconds": seconds,
-            "p50": float(p50), "p99": float(p99)}  # fmt: skip
+    return {"requests": len(load.took), "refused": len(load.refused), "seconds": seconds,
+            "p50": float(p50), "p99": float(p99),
+            "refused_p99": float(np.quantile(load.refused or [0.0], 0.99))}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -159,15 +163,22 @@ class Measured:
     p99: float
 
 
+def load(
+    url: str, path: str, bodies: Path, seconds: float, rate: float = 0, connections: int = 0
+) -> dict[str, float]:
+    """Load the server at ``url`` from a process of its own; returns what that printed."""
+    command = [sys.executable, "-m", "benchmarks.load", url.rpartition(":")[2], path, str(bodies)]
+    command += ["--seconds", str(seconds), "--rate", str(rate), "--connections", str(connections)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
 def measure(server: Running, path: str, bodies: Path, seconds: float, rate: float = 0) -> Measured:
     """Load a running server from a process of its own. Asserts that nothing was refused."""
-    port = server.url.rpartition(":")[2]
-    command = [sys.executable, "-m", "benchmarks.load", port, path, str(bodies)]
-    command += ["--seconds", str(seconds), "--rate", str(rate)]
     before = cpu_of(server)
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found = load(server.url, path, bodies, seconds, rate)
     used = cpu_of(server) - before
-    found = json.loads(done.stdout)
     assert not found["refused"], f"{found['refused']} requests to {path} were refused"
     each = found["requests"]
     return Measured(each / found["seconds"], used / each, found["p50"], found["p99"])
@@ -187,6 +198,7 @@ def main() -> None:
     parser.add_argument("bodies")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--rate", type=float, default=0, help="requests a second; 0: closed loop")
+    parser.add_argument("--connections", type=int, default=0, help="0: as many as is usual")
     print(json.dumps(uvloop.run(_run(parser.parse_args()))))
 
 
