@@ -168,6 +168,7 @@ class Visit:
         self._deadline, self._begun, self._said = BODY_SECONDS, False, False
         given = self.headers.get(b"x-request-id", b"")
         self.id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        scope["request_id"] = self.id
 
     def sends_body(self) -> bool:
         """Whether the request announces a body."""

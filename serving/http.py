@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from serving import logs
 from serving.problems import Breach, Problem
-from serving.store.database import StoreUnavailable
+from serving.store import Store, StoreUnavailable
 
 MOST_BYTES = 16 * 2**20
 
@@ -46,6 +46,16 @@ def _too_large() -> Breach:
     return Breach("too-large", "The request is too large", detail,
                   remedy="send fewer leads a call", status=413,
                   headers={"Connection": "close"})  # fmt: skip
+
+
+def store_of(request: Request) -> Store:
+    """The store of the service. Raises :class:`Breach` (503) when it has none."""
+    store: Store | None = request.app.state.store
+    if store is None:
+        raise Breach("no-store", "The service has no store", "there is no store to keep it in",
+                     remedy="start the service with --store", status=503,
+                     headers={"Retry-After": "60"})  # fmt: skip
+    return store
 
 
 def answer(content: bytes, status: int = 200, media: str = "application/json") -> Response:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from features.times import iso, now
-from serving import api
-from serving.cursor import Cursor, cursor, read_cursor
+from serving.cursor import Page, cursor, read_cursor
 from serving.problems import Breach, Problem
 from serving.scorer import Row
 from serving.store import Store
@@ -32,13 +30,6 @@ class DeadLetters(msgspec.Struct, frozen=True):
 
     dead_letters: list[DeadLetter]
     next: str | None
-
-
-class Page(api.Strict, frozen=True):
-    """Which part of a list: so many, behind the cursor that was ``next``."""
-
-    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
-    cursor: Cursor | None = None
 
 
 class _Named(msgspec.Struct):

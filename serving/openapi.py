@@ -43,9 +43,12 @@ def described(operations: Sequence[Operation]) -> bytes:
     )
     schemas = dict(zip(types, found, strict=True))
     paths: dict[str, dict[str, Any]] = {}
+    asked = dict.fromkeys(one.query for one in operations if one.query)
+    queries = {sort: components.pop(sort.__name__) for sort in asked}
     for one in operations:
-        queries = components.pop(one.query.__name__) if one.query else {}
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schemas, queries)
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(
+            one, schemas, queries.get(one.query, {})
+        )
     document = {
         "openapi": "3.1.0",
         "info": {

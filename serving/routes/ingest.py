@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving import api, ingest, letters
-from serving.http import answer, read_body
+from serving.cursor import Page
+from serving.http import answer, read_body, store_of
 from serving.limits import in_thread
 from serving.operation import Operation
-from serving.problems import Breach, convert, decode
-from serving.store import Store
+from serving.problems import convert, decode
 
 INLINE_BYTES = 64 * 1024
 """Larger batches are read in a thread, so that scores need not wait for them."""
@@ -27,16 +27,6 @@ class Replay(api.Strict, frozen=True):
 
 
 _REPLAY = msgspec.json.Decoder(Replay)
-
-
-def store_of(request: Request) -> Store:
-    """The store of the service. Raises :class:`Breach` (503) when it has none."""
-    store: Store | None = request.app.state.store
-    if store is None:
-        raise Breach("no-store", "The service has no store", "there is no store to keep it in",
-                     remedy="start the service with --store", status=503,
-                     headers={"Retry-After": "60"})  # fmt: skip
-    return store
 
 
 def _taking(kind: str) -> Callable[[Request], Awaitable[Response]]:
@@ -55,7 +45,7 @@ def _taking(kind: str) -> Callable[[Request], Awaitable[Response]]:
 
 
 async def _letters(request: Request) -> Response:
-    page = convert(letters.Page, dict(request.query_params))
+    page = convert(Page, dict(request.query_params))
     return answer(await in_thread(request.app.state.working, letters.letters,
                                   store_of(request), page))  # fmt: skip
 
@@ -87,7 +77,7 @@ OPERATIONS = (
     ),
     Operation(
         "dead_letters", "GET", "/v1/dead-letters", _letters, "Items that were refused, and why",
-        letters.DeadLetters, "ingest", query=letters.Page, returns="The oldest first",
+        letters.DeadLetters, "ingest", query=Page, returns="The oldest first",
     ),
     Operation(
         "replay", "POST", "/v1/dead-letters/{letter_id}/replay", _replay,

@@ -11,11 +11,13 @@ from starlette.responses import Response
 from features.language import describe
 from features.times import duration_text, iso, now
 from serving import api
-from serving.http import answer, read_body
+from serving.cursor import Page
+from serving.http import answer, read_body, store_of
+from serving.ledger import PastScores, entries, past_scores
 from serving.limits import in_thread
 from serving.operation import Operation
-from serving.problems import Breach, invalid
-from serving.scorer import Facts, Score, Scorer
+from serving.problems import Breach, convert, invalid
+from serving.scorer import Facts, Row, Score, Scorer
 from serving.store import Store
 
 INLINE_LEADS, INLINE_BYTES = 16, 256 * 1024
@@ -33,8 +35,11 @@ class Desk:
         self.reader = api.Reader(scorer.features, scorer.columns)
         self.blocks = store is not None and store.remote
 
-    def score(self, asked: api.Envelope) -> bytes:
-        """Answer ``POST /v1/score``. Raises :class:`serving.problems.Breach`."""
+    def score(self, asked: api.Envelope, request_id: str) -> tuple[bytes, list[Row]]:
+        """The answer of ``POST /v1/score``, and what the ledger says of it.
+
+        Raises :class:`serving.problems.Breach`.
+        """
         as_of = now() if asked.as_of is None else api.read_time(asked.as_of, "as_of")
         since = None if asked.since is None else api.read_time(asked.since, "since")
         if since is not None and since >= as_of:
@@ -52,10 +57,15 @@ class Desk:
         results.update(zip(good, scores, strict=True))
         made = [results[index] for index in range(len(asked.leads))]
         version = self._scorer.bundle.version
-        return msgspec.json.encode(api.ScoreAnswer(version, iso(as_of), True, made))
+        told = msgspec.json.encode(api.ScoreAnswer(version, iso(as_of), True, made))
+        if self._store is None:
+            return told, []
+        return told, entries(scores, as_of, self._scorer.bundle.about.fingerprint, request_id)
 
     def _lead(self, lead: api.Lead, as_of: int) -> tuple[str, Facts]:
         facts = self._stored(lead.lead_id, as_of) if lead.stored else self.reader.facts(lead)
+        if "\0" in lead.lead_id:
+            raise invalid("lead_id", "text with a NUL character", "take the character out")
         created = self._scorer.columns["leads"].index("created_at")
         own = next(row for row in facts.leads if row[0] == lead.lead_id)
         if own[created] >= as_of:
@@ -104,9 +114,20 @@ async def _score(request: Request) -> Response:
     asked = api.read_envelope(body)
     state = request.app.state
     scored = len(asked.leads) * (1 + (asked.since is not None) + len(asked.if_done))
-    if scored <= INLINE_LEADS and len(body) <= INLINE_BYTES and not state.desk.blocks:
-        return answer(state.desk.score(asked))
-    return answer(await in_thread(state.working, state.desk.score, asked))
+    desk, which = state.desk, request.scope["request_id"]
+    if scored <= INLINE_LEADS and len(body) <= INLINE_BYTES and not desk.blocks:
+        told, kept = desk.score(asked, which)
+    else:
+        told, kept = await in_thread(state.working, desk.score, asked, which)
+    if kept:
+        await state.store.write({"scores": kept})
+    return answer(told)
+
+
+async def _past(request: Request) -> Response:
+    page = convert(Page, dict(request.query_params))
+    store, which = store_of(request), request.path_params["lead_id"]
+    return answer(await in_thread(request.app.state.working, past_scores, store, which, page))
 
 
 async def _model(request: Request) -> Response:
@@ -118,7 +139,11 @@ OPERATIONS = (
         "score", "POST", "/v1/score", _score, "Score leads, by id or with their history",
         api.ScoreAnswer, "score", asks=api.ScoreRequest,
         description="Each lead has its own result: a refused one never costs the others.",
-        returns="One result a lead, in order",
+        returns="One result a lead, in order; on disk where the service has a store",
+    ),
+    Operation(
+        "past_scores", "GET", "/v1/leads/{lead_id}/scores", _past, "What was said of a lead",
+        PastScores, "score", query=Page, returns="The latest first",
     ),
     Operation(
         "model", "GET", "/v1/model", _model, "The model that answers", api.ModelCard, "score",

@@ -30,4 +30,11 @@ VERSIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX dead_letters_in_turn ON dead_letters (received_at, letter_id)",
         "CREATE INDEX dead_letters_of_lead ON dead_letters (lead_id)",
     ),
+    (
+        "CREATE TABLE scores (lead_id {id} NOT NULL, answered_at BIGINT NOT NULL, "
+        "score_id {id} NOT NULL, as_of BIGINT NOT NULL, model_version TEXT NOT NULL, "
+        "fingerprint TEXT NOT NULL, probability DOUBLE PRECISION NOT NULL, "
+        "expected_value DOUBLE PRECISION, grade TEXT NOT NULL, route TEXT NOT NULL, "
+        "request_id TEXT NOT NULL, PRIMARY KEY (lead_id, answered_at, score_id)) {clustered}",
+    ),
 )

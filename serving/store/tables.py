@@ -24,6 +24,7 @@ KEYS = {
     "changes": ("lead_id", "change_id"),
     "outcomes": ("lead_id", "outcome"),
     "dead_letters": ("letter_id",),
+    "scores": ("lead_id", "answered_at", "score_id"),
 }
 HELD = {"leads": "attributes", "events": "properties"}
 """The column, JSON text, of what the contract does not name."""
@@ -32,6 +33,11 @@ _OWN = {
     "dead_letters": {
         "letter_id": "key", "received_at": "time", "kind": "text", "lead_id": "id?",
         "content": "text", "problem": "text",
+    },
+    "scores": {
+        "lead_id": "key", "answered_at": "time", "score_id": "key", "as_of": "time",
+        "model_version": "text", "fingerprint": "text", "probability": "amount",
+        "expected_value": "amount?", "grade": "text", "route": "text", "request_id": "text",
     },
 }  # fmt: skip
 _SORTS = {"time": "int8", "amount": "float8"}

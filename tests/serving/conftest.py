@@ -17,6 +17,7 @@ from features.times import DAY
 from serving.run import serving
 from serving.scorer import Scorer
 from serving.store import Store
+from tests.postgres import fresh
 from tests.serving.asking import Asking, free_port
 from training import bundle
 from training.dataset import build, labelled
@@ -79,6 +80,24 @@ def client(directory: Path, stored: Path) -> Iterator[httpx.Client]:
     """A client of a running service."""
     with (
         serving(directory, stored, free_port()) as running,
+        httpx.Client(base_url=running.url, timeout=60) as connected,
+    ):
+        yield connected
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where the store of ``service`` is: a file, and a database of a server."""
+    if request.param == "sqlite":
+        return str(tmp_path_factory.mktemp("ingest") / "store.db")
+    return fresh(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture(scope="session")
+def service(place: str, directory: Path) -> Iterator[httpx.Client]:
+    """A client of a service whose store is empty."""
+    with (
+        serving(directory, place, free_port()) as running,
         httpx.Client(base_url=running.url, timeout=60) as connected,
     ):
         yield connected

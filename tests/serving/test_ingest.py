@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,7 @@ import pytest
 
 from features.databases import is_postgres
 from features.schema import TABLES, History
-from serving.run import serving
-from tests.postgres import fresh
-from tests.serving.asking import Asking, by_id, free_port, records
+from tests.serving.asking import Asking, by_id, records
 
 SECRET = "bob@example.com"
 LEAD = {"lead_id": "00123", "created_at": "2026-01-01T00:00:00+02:00", "attributes": {"a": "b"}}
@@ -32,23 +29,6 @@ MOVED: dict[str, dict[str, Any]] = {
     "leads": {"account_id": "acme"}, "events": {"kind": "visit"}, "changes": {"value": None},
     "outcomes": {"deal_value": 11},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path_factory.mktemp("ingest") / "store.db")
-    return fresh(request.getfixturevalue("postgres"))
-
-
-@pytest.fixture(scope="module")
-def service(place: str, directory: Path) -> Iterator[httpx.Client]:
-    """A client of a service whose store is empty."""
-    with (
-        serving(directory, place, free_port()) as running,
-        httpx.Client(base_url=running.url, timeout=60) as connected,
-    ):
-        yield connected
 
 
 def take(client: httpx.Client, kind: str, *items: Any) -> Any:
@@ -202,13 +182,19 @@ def test_a_store_that_is_gone_refuses_cleanly_and_recovers(
     assert take(service, "events", event) == [{"status": "stored"}]
     path, away = Path(place), tmp_path / "away.db"
     path.rename(away)
-    score = {"leads": [{"lead_id": "when gone"}]}
-    for url, body in (("/v1/events", {"events": [event]}), ("/v1/score", score)):
+    by_its_id = {"leads": [{"lead_id": "when gone"}]}
+    with_history = {"leads": [{"lead_id": "when gone", "created_at": "2026-01-01T00:00:00Z"}]}
+    for url, body in (
+        ("/v1/events", {"events": [event]}),
+        ("/v1/score", by_its_id),
+        ("/v1/score", with_history),
+    ):
         gone = service.post(url, json=body)
         assert gone.status_code == 503
         assert gone.json()["type"] == "urn:leadcast:problem:store-unavailable"
         assert gone.headers["retry-after"]
     away.rename(path)
+    assert service.post("/v1/score", json=with_history).status_code == 200
     assert take(service, "events", event) == [{"status": "known"}]
     with closing(sqlite3.connect(path)) as con:
         found = con.execute("SELECT count(*) FROM events WHERE lead_id = 'when gone'").fetchone()
