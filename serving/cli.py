@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from serving.commands import data, keys, models, scoring
+from serving.commands import data, keys, models, scoring, store
 from serving.commands.shared import runs_option
 
 
@@ -53,7 +53,7 @@ def demo(directory: Path, mlruns: Path) -> None:
 for command in (
     data.simulate, data.check, data.plan, data.audit, data.explain,
     models.train, models.report, models.reproduce, models.promote, models.rollback,
-    scoring.score, scoring.batch, scoring.serve, demo, keys.keys,
+    scoring.score, scoring.batch, scoring.serve, demo, keys.keys, store.store,
 ):  # fmt: skip
     main.add_command(command)
 

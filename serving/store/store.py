@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from serving.store.tables import (
     selected,
 )
 from serving.store.writer import Verdicts, Writer
+
+Progress = Callable[[float], None]
 
 _SETTLED = (
     "SELECT min(CASE WHEN known_at > occurred_at THEN known_at ELSE occurred_at END) "
@@ -73,15 +75,21 @@ class Store:
         """The same for rows, from an event loop: others run while it waits for the disk."""
         return await self._writer.write(rows)
 
-    def load(self, history: History) -> None:
+    def load(self, history: History, progress: Progress | None = None) -> None:
         """Store a whole history, all or none; what is there already is ignored.
 
-        Raises :class:`StoreConflict` when an id is there with other content.
+        ``progress`` is told the share that is done. Raises :class:`StoreConflict` when an id is
+        there with other content.
         """
+        frames = {table: getattr(history, table) for table in TABLES}
+        total, done = sum(map(len, frames.values())), 0
         with self._database.writing() as session:
-            for table in TABLES:
-                for rows in frame_rows(table, getattr(history, table)):
+            for table, frame in frames.items():
+                for rows in frame_rows(table, frame):
                     _load(session, table, rows)
+                    done += len(rows)
+                    if progress is not None:
+                        progress(done / total)
 
     def read(
         self, lead_id: str, columns: Mapping[str, Sequence[str]], account: bool

@@ -16,7 +16,9 @@ from features.simulate import Simulation, Truth
 from serving.cli import main
 from serving.commands.data import SIMULATED
 from serving.commands.scoring import worklist
+from serving.store import Store
 from tests.conftest import ROOT
+from tests.postgres import fresh
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))
@@ -113,6 +115,29 @@ def test_an_audit_names_the_leak_and_fails(history: History, tmp_path: Path) -> 
     )
     done = CliRunner().invoke(main, ["audit", "--config", str(path)])
     assert (done.exit_code, "nothing found" in done.output) == (0, True)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_history_goes_into_a_store_once(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    place = str(tmp_path / "store.db")
+    if kind == "postgres":
+        place = fresh(request.getfixturevalue("postgres"))
+    columns = dict.fromkeys(("events", "changes", "outcomes"), ("lead_id",))
+    columns["leads"] = ("lead_id", "size")
+    told = config(tmp_path, "lead_id,created_at,size\n1,2026-01-01,5\n2,2026-01-02,\n")
+    for _ in range(2):
+        done = CliRunner().invoke(main, ["store", "load", "--config", told, "--store", place])
+        assert (done.exit_code, "2 leads, 0 events" in done.output) == (0, True), done.output
+    config(tmp_path, "lead_id,created_at,size\n3,2026-01-01,5\n2,2026-01-03,\n")
+    done = CliRunner().invoke(main, ["store", "load", "--config", told, "--store", place])
+    assert done.exit_code == 1
+    assert "already there with other content" in done.output
+    held = Store(place)
+    found = [held.read(lead, columns, account=False) for lead in ("1", "2", "3")]
+    held.close()
+    assert [one and list(one.leads) for one in found] == [[("1", "5")], [("2", None)], None]
 
 
 def test_every_acceptance_needs_its_reason(tmp_path: Path) -> None:
