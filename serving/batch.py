@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,6 +18,9 @@ from serving.scorer import Scorer
 from training.bundle import Bundle
 
 Progress = Callable[[float], None]
+
+_GROUP = 16
+"""So many chunks are a row group of the scores."""
 
 
 class FeaturesError(ValueError):
@@ -62,9 +66,10 @@ def _write(
     done = 0
     try:
         with pq.ParquetWriter(partial, schema, use_dictionary=texts) as writer:
-            for table in score_chunks(scorer, chunks, reasons):
-                writer.write_table(table)
-                done += len(table)
+            made = score_chunks(scorer, chunks, reasons)
+            while group := list(islice(made, _GROUP)):
+                writer.write_table(pa.concat_tables(group))
+                done += sum(map(len, group))
                 say(done)
         partial.rename(out)
     finally:

@@ -28,8 +28,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Progress = Callable[[float], None]
 
-CHUNK = 32_768
-"""Rows that are scored together: some tens of MiB with their features and contributions."""
+CHUNK = 8_192
+"""Rows that are scored together: some MiB with their features and contributions."""
 
 
 def rows_schema(features: FeatureSet) -> pa.Schema:

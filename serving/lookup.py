@@ -6,26 +6,18 @@ another without a branch, several at a time, and a tree's tables stay at hand fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from training.machine import compiled
 
 _BLOCK = 128
 _FEW = 8
 """Fewer rows are looked up one at a time: a loop costs its start."""
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Kept on disk between runs, where there is a directory to write to."""
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def _columns(matrix: Any, start: int, columns: Any) -> int:
     """Lay a block of rows out by column (features, block); returns how many there are."""
     rows = min(columns.shape[1], len(matrix) - start)
@@ -35,7 +27,7 @@ def _columns(matrix: Any, start: int, columns: Any) -> int:
     return rows
 
 
-@_compiled
+@compiled
 def _ways(columns: Any, rows: int, table: Any, tree: int, ways: Any) -> None:
     """Fill ``ways`` (rows,): one bit a split of the tree, whether the row goes left there."""
     first = table.first[tree]
@@ -57,7 +49,7 @@ def _ways(columns: Any, rows: int, table: Any, tree: int, ways: Any) -> None:
                 ways[place] |= bit if column[place] <= threshold else 0
 
 
-@_compiled
+@compiled
 def _way(matrix: Any, row: int, table: Any, tree: int) -> int:
     """The same for one row of a matrix (n, features)."""
     way, bit = 0, 1
@@ -73,7 +65,7 @@ def _way(matrix: Any, row: int, table: Any, tree: int) -> int:
     return way
 
 
-@_compiled
+@compiled
 def score_rows(matrix: Any, table: Any, raw: Any) -> None:
     """Add to ``raw`` (n,) what the trees say in turn of the rows of ``matrix`` (n, features)."""
     if len(matrix) < _FEW:
@@ -91,7 +83,7 @@ def score_rows(matrix: Any, table: Any, raw: Any) -> None:
                 raw[start + place] += table.leaf[leaves + ways[place]]
 
 
-@_compiled
+@compiled
 def _tell(table: Any, tree: int, way: int, why: Any, row: int) -> None:
     """Add the contributions of a tree's splits on one way to those of a row of ``why``."""
     first, after = table.first[tree], table.first[tree + 1]
@@ -100,7 +92,7 @@ def _tell(table: Any, tree: int, way: int, why: Any, row: int) -> None:
         why[row, table.feature[split]] += table.told[told + split - first]
 
 
-@_compiled
+@compiled
 def explain_rows(matrix: Any, table: Any, raw: Any, why: Any) -> None:
     """The same, and add the contributions of each split to ``why`` (n, features + 1)."""
     if len(matrix) < _FEW:
@@ -120,7 +112,7 @@ def explain_rows(matrix: Any, table: Any, raw: Any, why: Any) -> None:
                 _tell(table, tree, ways[place], why, start + place)
 
 
-@_compiled
+@compiled
 def weightiest(why: Any, members: Any, first: Any, column: Any, weight: Any) -> None:
     """Fill the weights of the weightiest topics of each row (n, most), and their first columns.
 

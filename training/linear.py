@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.grow import Encoded
+from training.machine import add_effects, signed_logs
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -45,16 +46,9 @@ class Linear(msgspec.Struct, frozen=True, dict=True):
 
     def __call__(self, matrix: Floats) -> Floats:
         """Answer encoded rows (n, features): (n,), each the same whatever rows are beside it."""
-        slope, low, high, missing = self._numbers
-        size = np.minimum(np.maximum(_signed_log(matrix), low), high)
-        effect = np.where(np.isnan(size), missing, slope * size)
-        place, each, table = self._tables
-        if len(place):
-            code = matrix[:, place]
-            last = table.shape[1] - 1
-            code = np.where(np.isnan(code), last, np.minimum(code, last - 1))
-            effect[:, place] = table[each, code.astype(np.int64)]
-        return self.intercept + effect.cumsum(axis=1)[:, -1]
+        made = np.full(len(matrix), self.intercept)
+        add_effects(matrix, *self._columns, made)
+        return made
 
     def fits(self, columns: int) -> bool:
         """Whether it can read rows of so many columns."""
@@ -65,26 +59,17 @@ class Linear(msgspec.Struct, frozen=True, dict=True):
         return inside and whole and all(sizes)
 
     @cached_property
-    def _numbers(self) -> tuple[Floats, Floats, Floats, Floats]:
-        slope, low, high, missing = map(np.array, (self.slope, self.low, self.high, self.missing))
-        return slope, low, high, missing
-
-    @cached_property
-    def _tables(self) -> tuple[Ints, Ints, Floats]:
-        """Places of texts, their numbers, and effects side by side, of a missing one last."""
-        most = max(map(len, self.texts), default=0)
+    def _columns(self) -> tuple[Floats, Floats, Floats, Floats, Ints, Floats]:
+        """What :func:`add_effects` takes: effects of texts side by side, of a missing one last."""
+        most = max(map(len, self.texts), default=2)
         rows = [
             (*effects[:-2], *[effects[-2]] * (most - len(effects) + 1), effects[-1])
             for effects in self.texts
         ]
-        table = np.array(rows).reshape(len(rows), most)
-        return np.array(self.places, dtype=np.int64), np.arange(len(rows)), table
-
-
-def _signed_log(matrix: Floats) -> Floats:
-    """Rounded to float32: engines differ in the last digit of a sum, and scores must not."""
-    logs = np.copysign(np.log1p(np.abs(matrix)), matrix)
-    return logs.astype(np.float32).astype(np.float64)
+        text = np.full(len(self.slope), -1)
+        text[list(self.places)] = np.arange(len(rows))
+        slope, low, high, missing = map(np.array, (self.slope, self.low, self.high, self.missing))
+        return slope, low, high, missing, text, np.array(rows).reshape(len(rows), most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +176,7 @@ class _Design:
         known, total, squares = np.zeros(columns), np.zeros(columns), np.zeros(columns)
         low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
         for _, matrix in rows.blocks():
-            size = _signed_log(matrix)
+            size = signed_logs(matrix)
             known += np.sum(~np.isnan(size), axis=0)
             total += np.nansum(size, axis=0)
             squares += np.nansum(size**2, axis=0)
@@ -212,7 +197,7 @@ class _Design:
 
     def __call__(self, matrix: Floats) -> Floats:
         """(n, width)."""
-        size = _signed_log(matrix[:, self.numbers]) - self.mean[self.numbers]
+        size = signed_logs(matrix[:, self.numbers]) - self.mean[self.numbers]
         parts = [np.ones((len(matrix), 1)), np.nan_to_num(size / self.scale[self.numbers])]
         parts.append(np.isnan(matrix[:, self.holes]).astype(float))
         for place, known in self.texts.items():
