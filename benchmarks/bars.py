@@ -13,6 +13,7 @@ COMMANDS = (
     ["benchmarks.scale", "--quick"],
     ["benchmarks.incremental"],
     ["benchmarks.serving", "--quick"],
+    ["benchmarks.batch", "--quick"],
     ["benchmarks.quality", "--quick"],
     ["benchmarks.calibration"],
     ["benchmarks.few"],
