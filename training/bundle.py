@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -28,9 +28,10 @@ from training import shelf
 from training.calibrate import Calibration
 from training.encode import Encoder
 from training.findings import Finding
+from training.golden import Golden
 from training.ladder import Rung
 from training.linear import Linear
-from training.model import LeadModel, Prediction
+from training.model import LeadModel
 from training.recipe import Recipe
 from training.shelf import ABOUT, SUMS, broken, sha256, shown, version_of
 from training.shelf import BundleError as BundleError
@@ -39,23 +40,9 @@ from training.structure import require_trees
 from training.value import ValueHead
 
 FORMAT: Literal[2] = 2
-GOLDEN_ROWS = 32
-TOLERANCE = 1e-9
 _CHECK_SECONDS = 120
 _REFUSED = 3
 _CONVERSION = "conversion.txt"
-
-
-class Golden(msgspec.Struct, frozen=True):
-    """Encoded rows (null = missing) with what this bundle said of them when it was written."""
-
-    rows: list[list[float | None]]
-    said: dict[str, list[float]]
-
-    def readable(self, columns: int) -> bool:
-        """Whether there are rows, each of so many columns, and an answer to each."""
-        answered = all(len(column) == len(self.rows) for column in self.said.values())
-        return len(self.rows) > 0 and answered and {*map(len, self.rows)} == {columns}
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -151,7 +138,7 @@ def write(
 ) -> Bundle:
     """Write a bundle into a new or empty ``directory``; ``reference`` is (n, features) encoded.
 
-    The first rows of the reference become the golden rows. Raises :class:`BundleError` when the
+    Golden rows are chosen from the last of them. Raises :class:`BundleError` when the
     directory holds something else.
     """
     if directory.exists() and any(directory.iterdir()):
@@ -181,7 +168,7 @@ def write(
         spread=model.spread,
         rungs=model.rungs,
         reference=_reference(model, reference),
-        golden=_golden(model, reference[:GOLDEN_ROWS]),
+        golden=Golden.of(model, reference),
         trained_until=origin.trained_until,
         observed=origin.observed,
         recipe=origin.recipe,
@@ -249,7 +236,8 @@ def load(directory: Path, expected: str | None = None) -> Bundle:
         about.spread,
         about.rungs,
     )
-    _replay(model, about.golden, directory)
+    if not about.golden.said_by(model):
+        raise broken(directory, "its golden rows score differently here")
     return Bundle(model, about, found)
 
 
@@ -340,27 +328,6 @@ def _reference(model: LeadModel, matrix: npt.NDArray[np.float64]) -> Reference:
         np.percentile(said.probability, steps).tolist(),
         None if expected is None else np.percentile(expected, steps).tolist(),
     )
-
-
-def _golden(model: LeadModel, matrix: npt.NDArray[np.float64]) -> Golden:
-    said = model.predict(matrix)
-    rows = [[None if np.isnan(value) else float(value) for value in row] for row in matrix]
-    return Golden(rows, {name: column.tolist() for name, column in _columns(said)})
-
-
-def _columns(said: Prediction) -> list[tuple[str, npt.NDArray[np.float64]]]:
-    named = [(one.name, getattr(said, one.name)) for one in fields(said)]
-    return [(name, column) for name, column in named if column is not None]
-
-
-def _replay(model: LeadModel, golden: Golden, directory: Path) -> None:
-    matrix = np.array(golden.rows, dtype=np.float64).reshape(len(golden.rows), -1)
-    found = dict(_columns(model.predict(matrix)))
-    same = found.keys() == golden.said.keys() and all(
-        np.allclose(column, golden.said[name], TOLERANCE, 0) for name, column in found.items()
-    )
-    if not same or not np.isfinite(model.contributions(matrix)).all():
-        raise broken(directory, "its golden rows score differently here")
 
 
 def _read_about(files: Mapping[str, bytes], directory: Path) -> About:

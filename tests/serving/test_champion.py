@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from serving import run
+from tests.bundles import shifted
 from tests.serving.asking import by_id, free_port
-from tests.serving.bundles import shifted
 from training import bundle
 from training.bundle import Bundle
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import pytest
 
+from tests.bundles import edited
 from training.experiment import Result
 from training.structure import require_trees
 
@@ -19,19 +19,6 @@ def text(result: Result) -> str:
 @pytest.fixture(scope="module")
 def columns(result: Result) -> int:
     return len(result.model.features)
-
-
-def edited(text: str, field: str, change: Callable[[list[str]], list[str]], tree: int = 0) -> str:
-    """The text with a tree's line changed, and the size that the head tells of it as well."""
-    head, *trees = re.split(r"^(?=Tree=)", text, flags=re.MULTILINE)
-    trees[-1], end, after = trees[-1].partition("end of trees\n")
-    trees[tree] = re.sub(
-        rf"^{field}=(.*)$", lambda found: f"{field}={' '.join(change(found[1].split()))}",
-        trees[tree], count=1, flags=re.MULTILINE,
-    )  # fmt: skip
-    sizes = " ".join(str(len(one.encode())) for one in trees)
-    head = re.sub(r"^tree_sizes=.*$", f"tree_sizes={sizes}", head, flags=re.MULTILINE)
-    return "".join([head, *trees, end, after])
 
 
 def test_what_was_trained_passes(result: Result, text: str, columns: int) -> None:
