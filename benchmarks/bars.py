@@ -14,6 +14,7 @@ COMMANDS = (
     ["benchmarks.incremental"],
     ["benchmarks.serving", "--quick"],
     ["benchmarks.batch", "--quick"],
+    ["benchmarks.ingestion"],
     ["benchmarks.quality", "--quick"],
     ["benchmarks.calibration"],
     ["benchmarks.few"],

@@ -21,13 +21,8 @@ _OLDEST = 15
 _LANGUAGE = ("--no-locale", "--locale-provider", "icu", "--icu-locale", "en")
 """Text is ordered as in a dictionary unless a statement says otherwise, as on most servers."""
 
-_QUICK = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "listen_addresses": "",
-    "shared_buffers": "64MB",
-}
+_SMALL = {"listen_addresses": "", "shared_buffers": "64MB"}
+_QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def missing() -> str | None:
@@ -58,8 +53,11 @@ def fresh(url: str) -> str:
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """Start an empty server on a socket of its own, nothing synced; yields a URL of it."""
+def server(durable: bool = False) -> Iterator[str]:
+    """Start an empty server on a socket of its own; yields a URL of it.
+
+    Nothing is synced, and nothing survives a crash, unless it is to be ``durable``.
+    """
     binaries = _binaries()
     assert binaries is not None
     with TemporaryDirectory(prefix="leadcast-pg-", ignore_cleanup_errors=True) as scratch:
@@ -73,7 +71,7 @@ def server() -> Iterator[str]:
              "--auth", "trust", "--username", "leadcast", "--no-sync"],
             check=True, capture_output=True, cwd=scratch, **who,
         )  # fmt: skip
-        settings = {**_QUICK, "unix_socket_directories": scratch}
+        settings = {**_SMALL, **({} if durable else _QUICK), "unix_socket_directories": scratch}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         url = f"postgresql://leadcast@/postgres?host={scratch}"
         with log.open("wb") as said:
