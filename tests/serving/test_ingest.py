@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from features.databases import is_postgres
 from features.schema import TABLES, History
 from tests.serving.asking import Asking, by_id, records
 
@@ -173,11 +172,10 @@ def test_a_bad_page_is_a_problem(service: httpx.Client, query: str) -> None:
     assert answer.json()["field"] in query
 
 
-def test_a_store_that_is_gone_refuses_cleanly_and_recovers(
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True, scope="session")
+def test_a_file_that_is_gone_refuses_cleanly_and_is_used_again(
     service: httpx.Client, place: str, tmp_path: Path
 ) -> None:
-    if is_postgres(place):
-        pytest.skip("a server that is gone is one of the faults")
     event = {**CALL, "lead_id": "when gone"}
     assert take(service, "events", event) == [{"status": "stored"}]
     path, away = Path(place), tmp_path / "away.db"
