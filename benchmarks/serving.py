@@ -29,11 +29,11 @@ import pandas as pd
 
 from benchmarks.bar import bar
 from benchmarks.funnel_requests import bodies, leads, model
-from benchmarks.load import Measured, measure
+from benchmarks.load import Measured, load, measure
 from benchmarks.rival_services import started
 from features.schema import History
 from features.simulate import simulate
-from serving.run import process, serving
+from serving.run import Running, process, serving
 
 EVENTS, MOST_EVENTS, LEADS, MANY = 10, 50, 50, 100
 HEADERS = {"Content-Type": "application/json"}
@@ -97,6 +97,21 @@ def ours(scratch: Path, seconds: float, sustained: float, told: Told) -> None:
         told["100 leads"] = measure(server, path, scratch / "many", seconds)
         for rate, long in ((200, sustained), (500, seconds), (1_000, sustained)):
             told[f"{rate:,}/s"] = measure(server, path, scratch / "reasons", long, rate)
+        overload(server, scratch / "reasons", sustained, told)
+
+
+def overload(server: Running, asked: Path, seconds: float, told: Told) -> None:
+    """Four times what can be answered, over 64 connections; and how it is a second later."""
+    path, rate = "/v1/score", 4 * told["three reasons"].rate
+    found = load(server.url, path, asked, seconds, rate, 64)
+    print(f"of {rate:,.0f}/s: {found['requests'] / found['seconds']:,.0f}/s served, p99 "
+          f"{1e3 * found['p99']:.1f} ms; {found['refused'] / found['seconds']:,.0f}/s refused, p99 "
+          f"{1e3 * found['refused_p99']:.1f} ms")  # fmt: skip
+    time.sleep(1)
+    after, unloaded = measure(server, path, asked, 3, 200), told["200/s"].p99
+    bar("overload-refused-p99-ms", 1e3 * found["refused_p99"], 50)
+    bar("overload-served-p99-over-unloaded", found["p99"] / unloaded, 2)
+    bar("overload-p99-a-second-later-over-unloaded", after.p99 / unloaded, 2)
 
 
 class Client:

@@ -13,10 +13,19 @@ import anyio.to_thread
 
 from serving.problems import Breach
 
-PATIENCE = 0.025
-"""Seconds that a request may wait for its turn: refusals come soon, answers are never stale."""
+PATIENCE, PRESSED = 0.040, 0.0005
+"""Seconds that a request may have to wait for its turn: usually, and under pressure.
 
-WAITING, RUNNING, THREADED = 64, 64, 16
+Under pressure the queue is next to none: what is served then is served soon, the rest is refused.
+"""
+
+PRESSURE_SECONDS = 8.0
+"""So long after a refusal there is pressure; then it is tried whether the usual patience suffices.
+
+What is served late in that trial has to be less than a hundredth of what is served until the next.
+"""
+
+RUNNING, THREADED = 64, 16
 
 _Made = TypeVar("_Made")
 _Given = TypeVarTuple("_Given")
@@ -49,27 +58,41 @@ def overloaded() -> Breach:
 
 
 class Gate:
-    """Begins one request a turn of the event loop, the newest first.
+    """Begins one request a turn of the event loop, in the order of their coming.
 
     Sockets are read between two turns, so that a crowd is seen when it comes and not when its
-    turn would have come. Newest first: under overload those that are served are fresh, and those
-    that waited :data:`PATIENCE` are refused (first in, first out would serve each of them late).
-    A slot is held until the work has ended.
+    turn would have come. A request whose turn would come too late, by the pace at which the queue
+    moves, is refused at once. A slot is held until the work has ended.
     """
 
-    def __init__(self, running: int = RUNNING, waiting: int = WAITING) -> None:
+    def __init__(self, running: int = RUNNING) -> None:
         self.running = 0
-        self._most_running, self._most_waiting = running, waiting
+        self._most_running = running
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
-        self._awake = False
+        self._taken, self._pressed = False, 0.0
+        self._pace, self._last = 0.001, 0.0
+
+    def check(self) -> None:
+        """Refuse now whom :meth:`enter` would refuse now. Raises :class:`Breach` (503)."""
+        if self._free():
+            return
+        at = time.monotonic()
+        patience = PRESSED if at < self._pressed else PATIENCE
+        if (len(self._waiting) + 1) * self._pace > patience:
+            self._press(at)
+            raise overloaded()
+
+    def _free(self) -> bool:
+        return not self._taken and not self._waiting and self.running < self._most_running
 
     async def enter(self) -> None:
         """Wait for a turn; :meth:`leave` gives the slot back. Raises :class:`Breach` (503)."""
+        if self._free():
+            self._begin(time.monotonic())
+            return
+        self.check()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((time.monotonic(), turn))
-        if len(self._waiting) > self._most_waiting:
-            self._refuse()
-        self._wake()
         try:
             await turn
         except asyncio.CancelledError:
@@ -80,33 +103,38 @@ class Gate:
     def leave(self) -> None:
         """The work has ended."""
         self.running -= 1
-        if self._waiting:
-            self._wake()
+        if self._waiting and not self._taken:
+            self._turn()
 
-    def _wake(self) -> None:
-        if not self._awake:
-            self._awake = True
-            asyncio.get_running_loop().call_soon(self._turn)
+    def _begin(self, at: float) -> None:
+        """One more begins; the next one not before the sockets were read."""
+        self.running += 1
+        if self._last:  # somebody has waited since
+            self._pace += 0.1 * (at - self._last - self._pace)
+        self._last, self._taken = at if self._waiting else 0.0, True
+        asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        self._awake = False
-        late = time.monotonic() - PATIENCE
-        while self._waiting and self._waiting[0][0] < late:
-            self._refuse()
+        self._taken, at = False, time.monotonic()
+        while self._waiting and self._waiting[0][0] < at - PATIENCE:
+            self._refuse(at)
         while self._waiting and self.running < self._most_running:
-            _, turn = self._waiting.pop()
+            _, turn = self._waiting.popleft()
             if not turn.done():
-                self.running += 1
                 turn.set_result(None)
-                break
-        if self._waiting and self.running < self._most_running:
-            self._wake()
-        elif self._waiting:
-            self._awake = True
+                self._begin(at)
+                return
+        if self._waiting:  # all slots are taken: see who waits too long meanwhile
+            self._taken = True
             asyncio.get_running_loop().call_later(PATIENCE / 5, self._turn)
 
-    def _refuse(self) -> None:
+    def _press(self, at: float) -> None:
+        if at >= self._pressed:
+            self._pressed = at + PRESSURE_SECONDS
+
+    def _refuse(self, at: float) -> None:
         _, turn = self._waiting.popleft()
+        self._press(at)
         if not turn.done():
             turn.set_exception(overloaded())
 

@@ -315,40 +315,91 @@ async def admitted(gate: Gate, number: int, order: list[int]) -> bool:
     return True
 
 
-def test_the_gate_serves_the_newest_and_refuses_what_is_too_many() -> None:
-    async def scene() -> tuple[list[bool], list[int]]:
-        gate, order = Gate(running=4, waiting=3), list[int]()
-        crowd = [asyncio.create_task(admitted(gate, number, order)) for number in range(8)]
-        done, _ = await asyncio.wait(crowd, timeout=0.01)
-        assert len(done) == 8
-        return [one.result() for one in crowd], order
-
-    served, order = asyncio.run(scene())
-    assert served == [False] * 5 + [True] * 3
-    assert order == [7, 6, 5]
+async def asked(gate: Gate, number: int, order: list[int], work: float) -> bool:
+    if not await admitted(gate, number, order):
+        return False
+    time.sleep(work)  # as a score does, which is worked out without a pause
+    gate.leave()
+    return True
 
 
-def test_the_gate_holds_a_slot_until_the_work_ends_and_waits_no_longer_than_patience() -> None:
+async def crowd(gate: Gate, count: int, work: float) -> tuple[list[bool], list[int]]:
+    order = list[int]()
+    one_by_one = [asked(gate, number, order, work) for number in range(count)]
+    return await asyncio.gather(*one_by_one), order
+
+
+@pytest.mark.parametrize("callers", [1, 8, 16])
+def test_the_gate_serves_callers_who_wait_for_their_answers_all_and_in_turn(callers: int) -> None:
     async def scene() -> None:
-        gate, order = Gate(running=1, waiting=8), list[int]()
+        gate = Gate()
+        for _ in range(100 // callers):
+            served, order = await crowd(gate, callers, 0.001)
+            assert all(served)
+            assert order == list(range(callers))
+
+    asyncio.run(scene())
+
+
+def test_the_gate_refuses_at_once_whose_turn_would_come_too_late() -> None:
+    async def scene() -> None:
+        gate = Gate()
+        await crowd(gate, 4, 0.005)  # it learns its pace
+        began, answered = time.monotonic(), list[float]()
+
+        async def timed(number: int) -> bool:
+            served = await asked(gate, number, [], 0.005)
+            answered.append(time.monotonic() - began) if served else None
+            return served
+
+        served = await asyncio.gather(*(timed(number) for number in range(100)))
+        assert 2 <= sum(served) <= 60
+        assert sum(served[:2]) == 2
+        assert not any(served[60:])
+        assert max(answered) < 0.4  # not half a second, as a hundred take one after another
+        again, _ = await crowd(gate, 100, 0.005)
+        assert 1 <= sum(again) < sum(served), "the queue is kept short where there is no end of it"
+
+    asyncio.run(scene())
+
+
+def test_the_gate_holds_a_slot_until_the_work_ends() -> None:
+    async def scene() -> None:
+        gate, order = Gate(running=1), list[int]()
         assert await admitted(gate, 0, order)
-        began = time.monotonic()
-        assert not await admitted(gate, 1, order)
-        assert PATIENCE <= time.monotonic() - began < 4 * PATIENCE
-        waiting = asyncio.create_task(admitted(gate, 2, order))
-        gone = asyncio.create_task(admitted(gate, 3, order))
+        waiting = asyncio.create_task(admitted(gate, 1, order))
+        gone = asyncio.create_task(admitted(gate, 2, order))
         await asyncio.sleep(0)
         gone.cancel()
         gate.leave()
         assert await waiting
         gate.leave()
+        await asyncio.wait([gone])
         assert gate.running == 0
+        assert await admitted(gate, 3, order)
         late = asyncio.create_task(admitted(gate, 4, order))
         await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        gate.leave()  # its turn comes, and at the same moment its caller goes
         late.cancel()
         await asyncio.wait([late])
-        assert gate.running == len(order) - 2 == (4 in order)
+        assert gate.running == 0
+        assert order == [0, 1, 3]
+
+    asyncio.run(scene())
+
+
+def test_the_gate_keeps_nobody_waiting_for_longer_than_patience() -> None:
+    async def scene() -> None:
+        gate, order = Gate(running=1), list[int]()
+        assert await admitted(gate, 0, order)
+        began = time.monotonic()
+        assert not await admitted(gate, 1, order)
+        assert PATIENCE <= time.monotonic() - began < 4 * PATIENCE
+        began = time.monotonic()
+        assert not await admitted(gate, 2, order), "under pressure it is refused at once"
+        assert time.monotonic() - began < PATIENCE
+        gate.leave()
+        assert await admitted(gate, 3, order), "who need not wait is served even then"
 
     asyncio.run(scene())
 
