@@ -14,7 +14,6 @@ from typing import Literal
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 from scipy.special import expit
 
 Floats = npt.NDArray[np.float64]
@@ -100,6 +99,8 @@ def fit(form: Form, raw: Floats, converted: Bools) -> Calibration:
         gap = expit(odds) - won
         loss = float((np.logaddexp(0, odds) - won * odds).mean())
         return loss, np.array([gap.mean(), *(slopes * (parts @ gap) / len(gap))])
+
+    from scipy.optimize import minimize  # long to import, and who serves needs none
 
     bounds = [(-5, 5), *[(-3, 3)] * len(parts)]
     found = minimize(cost, np.zeros(len(bounds)), jac=True, method="L-BFGS-B", bounds=bounds)

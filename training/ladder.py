@@ -16,8 +16,8 @@ from typing import Literal
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.special import logit
-from scipy.stats import rankdata
 
 from training.conversion import cross
 from training.encode import Encoder
@@ -136,4 +136,5 @@ def _direction(values: Floats, won: Floats) -> int:
     known = ~np.isnan(values)
     if known.sum() < 2 or np.ptp(values[known]) == 0 or np.ptp(won[known]) == 0:
         return 0
-    return int(np.sign(np.corrcoef(rankdata(values[known]), won[known])[0, 1]))
+    ranks = pd.Series(values[known]).rank()
+    return int(np.sign(np.corrcoef(ranks, won[known])[0, 1]))
