@@ -62,7 +62,7 @@ class Guard:
         health: Health,
     ) -> None:
         self._app, self._api, self._keys, self._health = app, api, keys, health
-        self._gate = Gate()
+        self._gate, self._admin_gate = Gate(), Gate()
         self._buckets: dict[str, Bucket] = {}
         self._plain: dict[tuple[str, str], Operation] = {}
         self._shaped: list[tuple[str, re.Pattern[str], Operation]] = []
@@ -82,7 +82,10 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _answer(self, scope: Asgi, receive: Receive, send: Send) -> None:
-        visit = Visit(self._gate, self._operation(scope), scope, receive, send)
+        operation = self._operation(scope)
+        administers = operation is not None and operation.scope == "admin"
+        gate = self._admin_gate if administers else self._gate  # who asks a lot keeps no one out
+        visit = Visit(gate, operation, scope, receive, send)
         metrics.RUNNING.inc()
         try:
             await self._pass(visit)
@@ -112,7 +115,7 @@ class Guard:
         if operation is None or operation.scope is not None:
             visit.key = self._allowed(visit, operation.scope if operation else None)
         if visit.sends_body():
-            self._gate.check()  # before the body is read, which costs as much again
+            visit.gate.check()  # before the body is read, which costs as much again
         else:
             await visit.begin()
         await self._api(visit.scope, visit.receive, visit.send)
@@ -156,14 +159,14 @@ class Visit:
     """One request and what became of it."""
 
     __slots__ = (
-        "_begun", "_deadline", "_gate", "_receive", "_said", "_send", "_started", "headers", "id",
+        "_begun", "_deadline", "_receive", "_said", "_send", "_started", "gate", "headers", "id",
         "key", "operation", "reason", "route", "scope", "status",
     )  # fmt: skip
 
     def __init__(
         self, gate: Gate, operation: Operation | None, scope: Asgi, receive: Receive, send: Send
     ) -> None:
-        self._gate, self._receive, self._send = gate, receive, send
+        self.gate, self._receive, self._send = gate, receive, send
         self.operation, self.scope = operation, scope
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.route = operation.path if operation else UNKNOWN
@@ -183,7 +186,7 @@ class Visit:
     async def begin(self) -> None:
         """Take a slot for the work. Raises :class:`Breach` (503)."""
         if not self._begun:
-            await self._gate.enter()
+            await self.gate.enter()
             self._begun = True
 
     async def receive(self) -> Message:
@@ -232,7 +235,7 @@ class Visit:
     def end(self) -> None:
         """Give the slot back; count and log what was answered."""
         if self._begun:
-            self._gate.leave()
+            self.gate.leave()
         took = time.perf_counter() - self._started
         metrics.answered(self.route, self.status).inc()
         metrics.seconds(self.route).observe(took)

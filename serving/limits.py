@@ -62,14 +62,16 @@ class Gate:
 
     Sockets are read between two turns, so that a crowd is seen when it comes and not when its
     turn would have come. A request whose turn would come too late, by the pace at which the queue
-    moves, is refused at once. A slot is held until the work has ended.
+    moves, is refused at once; one that waits already is not, unless all slots stay taken. A slot is
+    held until the work has ended.
     """
 
     def __init__(self, running: int = RUNNING) -> None:
         self.running = 0
         self._most_running = running
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
-        self._taken, self._pressed = False, 0.0
+        self._taken = self._watching = False
+        self._pressed = 0.0
         self._pace, self._last = 0.001, 0.0
 
     def check(self) -> None:
@@ -79,7 +81,8 @@ class Gate:
         at = time.monotonic()
         patience = PRESSED if at < self._pressed else PATIENCE
         if (len(self._waiting) + 1) * self._pace > patience:
-            self._press(at)
+            if at >= self._pressed:
+                self._pressed = at + PRESSURE_SECONDS
             raise overloaded()
 
     def _free(self) -> bool:
@@ -110,33 +113,31 @@ class Gate:
         """One more begins; the next one not before the sockets were read."""
         self.running += 1
         if self._last:  # somebody has waited since
-            self._pace += 0.1 * (at - self._last - self._pace)
+            self._pace += 0.1 * (min(at - self._last, PATIENCE) - self._pace)
         self._last, self._taken = at if self._waiting else 0.0, True
         asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
         self._taken, at = False, time.monotonic()
-        while self._waiting and self._waiting[0][0] < at - PATIENCE:
-            self._refuse(at)
         while self._waiting and self.running < self._most_running:
             _, turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 self._begin(at)
                 return
-        if self._waiting:  # all slots are taken: see who waits too long meanwhile
-            self._taken = True
-            asyncio.get_running_loop().call_later(PATIENCE / 5, self._turn)
+        while self._waiting and self._waiting[0][0] < at - PATIENCE:
+            _, turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_exception(overloaded())
+        if self._waiting and not self._watching:  # all slots are taken
+            self._watching = True
+            asyncio.get_running_loop().call_later(PATIENCE / 5, self._watch)
 
-    def _press(self, at: float) -> None:
-        if at >= self._pressed:
-            self._pressed = at + PRESSURE_SECONDS
-
-    def _refuse(self, at: float) -> None:
-        _, turn = self._waiting.popleft()
-        self._press(at)
-        if not turn.done():
-            turn.set_exception(overloaded())
+    def _watch(self) -> None:
+        """See whose patience has ended meanwhile."""
+        self._watching = False
+        if not self._taken:
+            self._turn()
 
 
 async def in_thread(

@@ -1,5 +1,5 @@
-"""The small model of tests/serving, for services that are to be killed."""
+"""The small model of tests/serving and its store, for services that are to suffer."""
 
-from tests.serving.conftest import directory, history
+from tests.serving.conftest import directory, history, stored, today
 
-__all__ = ["directory", "history"]
+__all__ = ["directory", "history", "stored", "today"]
