@@ -18,12 +18,13 @@ from serving.http import HANDLERS, answer
 from serving.keys import Keys
 from serving.openapi import described
 from serving.operation import Operation
-from serving.routes import ingest, models, score
+from serving.routes import ingest, models, privacy, score
 
 OPERATIONS: tuple[Operation, ...] = (
     *score.OPERATIONS,
     *models.OPERATIONS,
     *ingest.OPERATIONS,
+    *privacy.OPERATIONS,
 )
 OPENAPI = described(OPERATIONS)
 

@@ -114,6 +114,7 @@ class Guard:
         operation = visit.operation
         if operation is None or operation.scope is not None:
             visit.key = self._allowed(visit, operation.scope if operation else None)
+            visit.scope["key_id"] = visit.key.id
         if visit.sends_body():
             visit.gate.check()  # before the body is read, which costs as much again
         else:
@@ -169,7 +170,7 @@ class Visit:
         self.gate, self._receive, self._send = gate, receive, send
         self.operation, self.scope = operation, scope
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.route = operation.path if operation else UNKNOWN
+        self.route = operation.template if operation else UNKNOWN
         self.key: Key | None = None
         self.status, self.reason = 0, ""
         self._started = time.perf_counter()

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving import logs
-from serving.problems import Breach, Problem
+from serving.problems import Breach, Problem, invalid
 from serving.store import Store, StoreUnavailable
 
 MOST_BYTES = 16 * 2**20
@@ -56,6 +56,14 @@ def store_of(request: Request) -> Store:
                      remedy="start the service with --store", status=503,
                      headers={"Retry-After": "60"})  # fmt: skip
     return store
+
+
+def lead_of(request: Request) -> str:
+    """The lead that a path names. Raises :class:`Breach` for an id that no store can hold."""
+    lead_id: str = request.path_params["lead_id"]
+    if "\0" in lead_id:
+        raise invalid("lead_id", "text with a NUL character", "take the character out")
+    return lead_id
 
 
 def answer(content: bytes, status: int = 200, media: str = "application/json") -> Response:

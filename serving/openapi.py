@@ -46,7 +46,7 @@ def described(operations: Sequence[Operation]) -> bytes:
     asked = dict.fromkeys(one.query for one in operations if one.query)
     queries = {sort: components.pop(sort.__name__) for sort in asked}
     for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(
+        paths.setdefault(one.template, {})[one.method.lower()] = _operation(
             one, schemas, queries.get(one.query, {})
         )
     document = {
@@ -85,7 +85,7 @@ def _operation(
         made["description"] = one.description
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in re.findall(r"{(\w+)}", one.path)
+        for name in re.findall(r"{(\w+)}", one.template)
     ] + [
         {"name": name, "in": "query", "required": name in query.get("required", ()), "schema": held}
         for name, held in query.get("properties", {}).items()

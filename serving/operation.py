@@ -35,3 +35,8 @@ class Operation:
     description: str = ""
     returns: str = ""
     refuses: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def template(self) -> str:
+        """The path without what tells how its parts are read."""
+        return self.path.replace(":path}", "}")

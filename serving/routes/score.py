@@ -12,7 +12,7 @@ from features.language import describe
 from features.times import duration_text, iso, now
 from serving import api
 from serving.cursor import Page
-from serving.http import answer, read_body, store_of
+from serving.http import answer, lead_of, read_body, store_of
 from serving.ledger import PastScores, entries, past_scores
 from serving.limits import in_thread
 from serving.operation import Operation
@@ -81,7 +81,13 @@ class Desk:
         if facts is None:
             remedy = "send created_at and the history, or store the lead first"
             raise invalid("lead_id", "not in the store", remedy)
-        settled = self._store.settled(lead_id)
+        settled, withdrawn = self._store.standing(lead_id)
+        if withdrawn:
+            raise Breach(
+                "consent-withdrawn", "The lead is not to be scored",
+                "consent to scoring was withdrawn", "lead_id",
+                remedy="leave the lead out, or record that consent was given again",
+            )  # fmt: skip
         if settled is not None and settled < as_of:
             detail = "the lead's outcome is known: there is nothing to predict"
             raise invalid("lead_id", detail, "ask for open leads, or an earlier as_of")
@@ -126,7 +132,7 @@ async def _score(request: Request) -> Response:
 
 async def _past(request: Request) -> Response:
     page = convert(Page, dict(request.query_params))
-    store, which = store_of(request), request.path_params["lead_id"]
+    store, which = store_of(request), lead_of(request)
     return answer(await in_thread(request.app.state.working, past_scores, store, which, page))
 
 
@@ -142,7 +148,7 @@ OPERATIONS = (
         returns="One result a lead, in order; on disk where the service has a store",
     ),
     Operation(
-        "past_scores", "GET", "/v1/leads/{lead_id}/scores", _past, "What was said of a lead",
+        "past_scores", "GET", "/v1/leads/{lead_id:path}/scores", _past, "What was said of a lead",
         PastScores, "score", query=Page, returns="The latest first",
     ),
     Operation(

@@ -80,6 +80,10 @@ class Database(ABC):
         """Close what is open; it is of no more use."""
 
     @abstractmethod
+    def purge(self) -> None:
+        """Let go of what was deleted before, as far as the database can."""
+
+    @abstractmethod
     def _session(self) -> AbstractContextManager[Session]: ...
 
     @abstractmethod

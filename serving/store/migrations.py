@@ -37,4 +37,13 @@ VERSIONS: tuple[tuple[str, ...], ...] = (
         "expected_value DOUBLE PRECISION, grade TEXT NOT NULL, route TEXT NOT NULL, "
         "request_id TEXT NOT NULL, PRIMARY KEY (lead_id, answered_at, score_id)) {clustered}",
     ),
+    (
+        "CREATE TABLE consents (lead_id {id} NOT NULL, purpose {id} NOT NULL, at BIGINT NOT NULL, "
+        "given BIGINT NOT NULL, source TEXT, PRIMARY KEY (lead_id, purpose, at)) {clustered}",
+        "CREATE TABLE decisions (lead_id {id} NOT NULL, decision_id {id} NOT NULL, "
+        "decided_at BIGINT NOT NULL, route TEXT NOT NULL, reason TEXT NOT NULL, decided_by TEXT, "
+        "advised TEXT, PRIMARY KEY (lead_id, decision_id)) {clustered}",
+        "CREATE TABLE erasures (erasure_id {id} NOT NULL, erased_at BIGINT NOT NULL, "
+        "key_id TEXT, facts BIGINT NOT NULL, PRIMARY KEY (erasure_id)) {clustered}",
+    ),
 )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from features.databases import NO_DRIVER, MissingDriver, blotted, shown
 from serving.scorer import Row
 from serving.store.database import Database, Session, StoreUnavailable, UnfitRow
-from serving.store.tables import COLUMNS, SORTS
+from serving.store.tables import COLUMNS, OF_A_LEAD, SORTS
 
 try:
     from psycopg import Connection, DataError, Error, IntegrityError
@@ -62,6 +62,11 @@ class Postgres(Database):
     def close(self) -> None:
         """Close what is open; it is of no more use."""
         self._pool.close()
+
+    def purge(self) -> None:
+        """Let the tables give up what was deleted; the server's log is its operator's."""
+        with self._connection() as connection:
+            connection.execute(f"VACUUM {', '.join(OF_A_LEAD)}".encode())
 
     def _migrate(self) -> None:
         self._pool.open()

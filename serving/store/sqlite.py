@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -16,6 +17,7 @@ from serving.store.tables import COLUMNS
 
 _CHUNKS = (512, 64, 8, 1)
 _WAIT_SECONDS = 10.0
+_PURGE_TRIES, _PURGE_PAUSE = 40, 0.05
 _UNFIT = (
     sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError,
     UnicodeError,
@@ -57,6 +59,16 @@ class Sqlite(Database):
         """Close what is open; it is of no more use."""
         while self._idle:
             self._idle.pop().close()
+
+    def purge(self) -> None:
+        """Leave nothing of what was deleted in the log beside the file."""
+        with self._connection() as connection:
+            for _ in range(_PURGE_TRIES):  # a reader may still need the log
+                [(busy, *_)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                if not busy:
+                    return
+                time.sleep(_PURGE_PAUSE)
+        raise StoreUnavailable(f"{self._path}: others keep reading what is to be erased")
 
     def _prepare(self) -> None:
         """Another file under the same name is another store, and no file is none."""
@@ -117,6 +129,7 @@ class Sqlite(Database):
             self._path, _WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
         made.execute("PRAGMA synchronous = FULL")
+        made.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
         return made
 
 

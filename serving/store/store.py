@@ -12,7 +12,9 @@ from serving.scorer import Facts, Row
 from serving.store.database import Database, Session
 from serving.store.sqlite import Sqlite
 from serving.store.tables import (
+    COLUMNS,
     KEYS,
+    OF_A_LEAD,
     Rows,
     frame_rows,
     key_of,
@@ -27,6 +29,9 @@ Progress = Callable[[float], None]
 _SETTLED = (
     "SELECT min(CASE WHEN known_at > occurred_at THEN known_at ELSE occurred_at END) "
     "FROM outcomes WHERE lead_id = ?"
+)
+_WITHDRAWN = (
+    "SELECT given FROM consents WHERE lead_id = ? AND purpose = 'scoring' ORDER BY at DESC LIMIT 1"
 )
 
 
@@ -67,9 +72,13 @@ class Store:
         other content it is a ``conflict``, and not stored. Raises ``KeyError`` when one lacks its
         id, and stores none.
         """
-        return self._writer.write_now(
+        return self.put_rows(
             {table: [row_of(table, one) for one in given] for table, given in records.items()}
         )
+
+    def put_rows(self, rows: Rows) -> Verdicts:
+        """The same for rows."""
+        return self._writer.write_now(rows)
 
     async def write(self, rows: Rows) -> Verdicts:
         """The same for rows, from an event loop: others run while it waits for the disk."""
@@ -129,11 +138,39 @@ class Store:
         with self._database.writing() as session:
             session.rows(statement, values)
 
-    def settled(self, lead_id: str) -> int | None:
-        """From when on the lead's first outcome is visible (microseconds); None when open."""
+    def standing(self, lead_id: str) -> tuple[int | None, bool]:
+        """From when on the lead's first outcome is visible (microseconds; None: it is open).
+
+        And whether it is the last word of the lead, as far as it is known, not to be scored.
+        """
         with self._database.reading() as session:
-            [(first,)] = session.rows(_SETTLED, (lead_id,))
-        return None if first is None else int(first)
+            [(first, given)] = session.rows(
+                f"SELECT ({_SETTLED}), ({_WITHDRAWN})", (lead_id, lead_id)
+            )
+        return None if first is None else int(first), given == 0
+
+    def held(self, lead_id: str) -> dict[str, list[dict[str, Any]]]:
+        """All that is held of a lead, by table; tables that hold nothing of it are left out."""
+        found = {}
+        with self._database.reading() as session:
+            for table in OF_A_LEAD:
+                columns = COLUMNS[table]
+                chosen = f"SELECT {', '.join(columns)} FROM {table} WHERE lead_id = ?"
+                rows = session.rows(chosen, (lead_id,))
+                if rows:
+                    found[table] = [dict(zip(columns, row, strict=True)) for row in rows]
+        return found
+
+    def erase(self, lead_id: str, tombstone: Row) -> None:
+        """Drop all that is held of a lead, and keep ``tombstone``, a row of ``erasures``.
+
+        When it returns, a file holds nothing of the lead any more, nor does the log beside it.
+        """
+        with self._database.writing() as session:
+            for table in OF_A_LEAD:
+                session.rows(f"DELETE FROM {table} WHERE lead_id = ?", (lead_id,))
+            session.insert("erasures", [tombstone])
+        self._database.purge()
 
 
 def _database(place: str) -> Database:

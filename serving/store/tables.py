@@ -25,6 +25,9 @@ KEYS = {
     "outcomes": ("lead_id", "outcome"),
     "dead_letters": ("letter_id",),
     "scores": ("lead_id", "answered_at", "score_id"),
+    "consents": ("lead_id", "purpose", "at"),
+    "decisions": ("lead_id", "decision_id"),
+    "erasures": ("erasure_id",),
 }
 HELD = {"leads": "attributes", "events": "properties"}
 """The column, JSON text, of what the contract does not name."""
@@ -39,8 +42,18 @@ _OWN = {
         "model_version": "text", "fingerprint": "text", "probability": "amount",
         "expected_value": "amount?", "grade": "text", "route": "text", "request_id": "text",
     },
+    "consents": {
+        "lead_id": "key", "purpose": "key", "at": "time", "given": "count", "source": "text?",
+    },
+    "decisions": {
+        "lead_id": "key", "decision_id": "key", "decided_at": "time", "route": "text",
+        "reason": "text", "decided_by": "text?", "advised": "text?",
+    },
+    "erasures": {
+        "erasure_id": "key", "erased_at": "time", "key_id": "text?", "facts": "count",
+    },
 }  # fmt: skip
-_SORTS = {"time": "int8", "amount": "float8"}
+_SORTS = {"time": "int8", "count": "int8", "amount": "float8"}
 SORTS: dict[str, dict[str, str]] = {
     table: {
         **{name: _SORTS.get(role.rstrip("?"), "text") for name, role in columns.items()},
@@ -49,6 +62,15 @@ SORTS: dict[str, dict[str, str]] = {
     for table, columns in (TABLES | _OWN).items()
 }
 """What each column of each table holds: int8, float8 or text."""
+
+TIMES = frozenset(
+    name for columns in (TABLES | _OWN).values()
+    for name, role in columns.items() if role.rstrip("?") == "time"
+)  # fmt: skip
+"""The columns that hold times, whatever the table."""
+
+OF_A_LEAD = tuple(table for table, columns in SORTS.items() if "lead_id" in columns)
+"""The tables that hold something of a lead, each under its ``lead_id``."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {table: tuple(columns) for table, columns in SORTS.items()}
 

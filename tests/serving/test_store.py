@@ -76,7 +76,7 @@ def content(store: Store, scorer: Scorer, leads: list[str]) -> list[object]:
         facts = store.read(lead, scorer.columns, account=True)
         assert facts is not None
         found.append((sorted(facts.leads), sorted(facts.events, key=repr), sorted(facts.changes)))
-        found.append(store.settled(lead))
+        found.append(store.standing(lead)[0])
     return found
 
 
@@ -152,7 +152,7 @@ def test_values_keep_their_type_and_absence(store: Store) -> None:
 
 def test_an_unknown_lead_is_none(store: Store) -> None:
     assert store.read("nobody", COLUMNS, account=True) is None
-    assert store.settled("nobody") is None
+    assert store.standing("nobody")[0] is None
 
 
 CHANGE = {"lead_id": "00123", "change_id": "1", "field": "stage", "value": "new", "known_at": 7}
@@ -285,13 +285,13 @@ def test_a_closed_store_opens_again_with_all_it_held(store: Store, place: str) -
 
 def test_an_outcome_settles_a_lead_when_it_is_known(store: Store) -> None:
     store.put(leads=[LEAD])
-    assert store.settled("00123") is None
+    assert store.standing("00123")[0] is None
     lost = {"lead_id": "00123", "outcome": "lost", "occurred_at": 20, "known_at": 30}
     won = {"lead_id": "00123", "outcome": "won", "occurred_at": 25}
     store.put(outcomes=[lost])
-    assert store.settled("00123") == 30
+    assert store.standing("00123")[0] == 30
     store.put(outcomes=[won])
-    assert store.settled("00123") == 25
+    assert store.standing("00123")[0] == 25
 
 
 def test_times_of_a_history_are_microseconds(history: History, stored: Path) -> None:
