@@ -161,7 +161,7 @@ class Visit:
 
     __slots__ = (
         "_begun", "_deadline", "_receive", "_said", "_send", "_started", "gate", "headers", "id",
-        "key", "operation", "reason", "route", "scope", "status",
+        "key", "operation", "route", "scope", "status",
     )  # fmt: skip
 
     def __init__(
@@ -172,7 +172,7 @@ class Visit:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.route = operation.template if operation else UNKNOWN
         self.key: Key | None = None
-        self.status, self.reason = 0, ""
+        self.status = 0
         self._started = time.perf_counter()
         self._deadline, self._begun, self._said = BODY_SECONDS, False, False
         given = self.headers.get(b"x-request-id", b"")
@@ -224,7 +224,7 @@ class Visit:
 
     async def refuse(self, breach: Breach) -> None:
         """Answer with a problem."""
-        self.reason = breach.slug
+        self.scope["reason"] = breach.slug
         if not self._said:
             await self.say(problem_answer(breach.problem(), breach.headers))
 
@@ -241,7 +241,8 @@ class Visit:
         metrics.answered(self.route, self.status).inc()
         metrics.seconds(self.route).observe(took)
         if self.status in _REFUSING:
-            metrics.refused(self.reason or _REFUSING[self.status]).inc()
+            why = self.scope.get("reason") or _REFUSING[self.status]
+            metrics.refused(why).inc()
         told: dict[str, Any] = {
             "method": self.scope["method"] if self.scope["method"] in _METHODS else UNKNOWN,
             "route": self.route, "status": self.status, "ms": round(took * 1e3, 3),

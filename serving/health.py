@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
@@ -18,12 +18,16 @@ from serving import logs
 _ASKS = {"/livez": "/livez", "/healthz": "/livez", "/startedz": "/livez", "/readyz": "/readyz"}
 
 
+async def _nothing() -> str | None:
+    return None
+
+
 class Health:
     """Answers ``/livez``, ``/readyz`` and ``/startedz``: 200 ``pass`` or 503 ``fail``.
 
     What BentoML answers decides (a service's own ``__is_ready__`` too); while the service drains
-    it is not ready. Where ``concern`` has something to say, a service that is ready says ``warn``
-    (200 still), with it.
+    it is not ready, nor while ``lacks`` tells what it lacks. Where ``concern`` has something to
+    say, a service that is ready says ``warn`` (200 still), with it.
     """
 
     paths = frozenset(_ASKS)
@@ -31,6 +35,7 @@ class Health:
     def __init__(self) -> None:
         self.draining = False
         self.concern: Callable[[], str | None] = lambda: None
+        self.lacks: Callable[[], Awaitable[str | None]] = _nothing
 
     async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask ``app``, and say what it says in a small JSON document."""
@@ -43,11 +48,14 @@ class Health:
 
         asked = _ASKS[scope["path"]]
         await app({**scope, "path": asked, "raw_path": asked.encode()}, receive, note)
-        good = status == 200 and not (self.draining and asked == "/readyz")
+        lack = await self.lacks() if status == 200 and asked == "/readyz" else None
+        good = status == 200 and lack is None and not (self.draining and asked == "/readyz")
         told: dict[str, Any] = {"status": "pass" if good else "fail"}
         concern = self.concern() if asked == "/readyz" else None
         if self.draining:
             told["output"] = "the service is ending"
+        elif lack is not None:
+            told["output"] = lack
         elif good and concern is not None:
             told = {"status": "warn", "output": concern}
         media = "application/health+json"

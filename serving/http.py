@@ -78,7 +78,7 @@ def problem_answer(problem: Problem, headers: Mapping[str, str] | None = None) -
 
 
 async def _breached(request: Request, error: Breach) -> Response:
-    del request
+    request.scope["reason"] = error.slug
     return problem_answer(error.problem(), error.headers)
 
 
@@ -101,7 +101,7 @@ def failed() -> Breach:
 
 
 async def _unavailable(request: Request, error: StoreUnavailable) -> Response:
-    del request
+    request.scope["reason"] = "store-unavailable"
     logs.event("store-unavailable", reason=str(error))
     made = Breach(
         "store-unavailable", "The store does not answer", "the store cannot read or write now",

@@ -12,8 +12,8 @@ import msgspec
 from anyio import to_thread
 from msgspec import Meta
 
-from serving import api
-from serving.letters import forget_letter, held_letter, letter
+from serving import api, metrics
+from serving.letters import forget_letter, held_letter, keep_within, letter
 from serving.problems import Breach, Problem, decode, invalid
 from serving.scorer import Row
 from serving.store import Store, Verdict
@@ -266,6 +266,8 @@ async def take(batch: Batch, store: Store) -> bytes:
     letters = {index: letter(batch.kind, *why) for index, why in refused.items()}
     if letters:
         await store.write({"dead_letters": list(letters.values())})
+        dropped = await to_thread.run_sync(keep_within, store)
+        metrics.LETTERS_DROPPED.inc(dropped)
     for index, (_, breach) in refused.items():
         results[index] = Rejected(breach.problem(f"{batch.kind}[{index}]"), letters[index][0])
     counted = verdicts.count("stored"), verdicts.count("known"), len(refused)

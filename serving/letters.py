@@ -14,6 +14,9 @@ from serving.problems import Breach, Problem
 from serving.scorer import Row
 from serving.store import Store
 
+MOST_LETTERS = 100_000
+"""So many are kept: who sends nothing but rubbish fills no disk."""
+
 
 class DeadLetter(msgspec.Struct, frozen=True):
     """An item as it came (``content``), and why it was refused; ``kind`` is its batch's field."""
@@ -79,3 +82,11 @@ def held_letter(store: Store, which: str) -> tuple[str, bytes]:
 def forget_letter(store: Store, which: str) -> None:
     """Drop a dead letter."""
     store.run("DELETE FROM dead_letters WHERE letter_id = ?", (which,))
+
+
+def keep_within(store: Store, most: int = MOST_LETTERS) -> int:
+    """Drop the oldest dead letters beyond so many; how many these were."""
+    return len(store.run(
+        "DELETE FROM dead_letters WHERE received_at < (SELECT received_at FROM dead_letters "
+        "ORDER BY received_at DESC, letter_id DESC LIMIT 1 OFFSET ?) RETURNING 1", (most - 1,)
+    ))  # fmt: skip

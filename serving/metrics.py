@@ -50,6 +50,10 @@ MODEL_REFUSED = Counter(
     "leadcast_model_refused_total", "New models that failed their checks and were not served"
 )
 
+LETTERS_DROPPED = Counter(
+    "leadcast_dead_letters_dropped_total", "Dead letters dropped, the oldest first: too many"
+)
+
 
 @cache
 def answered(route: str, status: int) -> Counter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -34,6 +35,14 @@ class Running:
 
     url: str
     process: subprocess.Popen[bytes]
+
+    def lack(self) -> str | None:
+        """Why it is not ready, though it is up; None when it is."""
+        try:
+            urllib.request.urlopen(f"{self.url}/readyz", timeout=10).close()
+        except urllib.error.HTTPError as answer:
+            return str(json.load(answer).get("output", answer))
+        return None
 
     def wait(self) -> None:
         """Return when the service has ended, or on Ctrl-C."""
@@ -76,7 +85,7 @@ def process(
     command += ["--host", host, "--port", str(port), "--working-dir", str(_ROOT)]
     with tempfile.TemporaryDirectory(prefix="leadcast-", ignore_cleanup_errors=True) as home:
         told = {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": home, **environment}
-        with running_command(command, port, told, host=host, log=log) as running:
+        with running_command(command, port, told, "/livez", host, log) as running:
             yield running
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # before bentoml is imported; the w
 
 import bentoml
 import click
+from anyio import to_thread
 
 from features.databases import MissingDriver
 from serving import connections, logs, metrics
@@ -52,6 +54,16 @@ def _host() -> str:
     return told or CONFIG["http"]["host"]
 
 
+async def _lack(store: Store) -> str | None:
+    """What a service that is up still waits for: its store."""
+    try:
+        await to_thread.run_sync(store.open)
+    except StoreUnavailable as error:
+        logs.event("store-unavailable", reason=str(error))
+        return "the store does not answer: see the log, or run leadcast doctor"
+    return None
+
+
 @bentoml.service(**CONFIG)
 class Leadcast:
     """Scores leads: ``POST /v1/score``; see ``/v1/openapi.json``."""
@@ -64,10 +76,8 @@ class Leadcast:
             require(KEYS, _host())
             bundle.check(BUNDLE)
             if STORE:
-                store = Store(STORE)
-                store.open()
-                store.close()
-        except (bundle.BundleError, KeysError, StoreUnavailable, MissingDriver) as error:
+                Store(STORE).close()
+        except (bundle.BundleError, KeysError, MissingDriver) as error:
             raise SystemExit(f"leadcast: {error}") from None
 
     def __init__(self) -> None:
@@ -80,6 +90,8 @@ class Leadcast:
         metrics.forget_the_dead()
         champion = app.state.champion = Champion(BUNDLE, serve)
         HEALTH.concern = lambda: champion.concern
+        if store is not None:
+            HEALTH.lacks = partial(_lack, store)
         HEALTH.drain_on_end()
         logs.event("started", access="keys" if KEYS else "open to this machine: no LEADCAST_KEYS")
         settle_down()

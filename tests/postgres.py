@@ -52,12 +52,44 @@ def fresh(url: str) -> str:
     return url.replace("/postgres?", f"/{name}?")
 
 
+class Server:
+    """A server that can be stopped and started again; ``url`` is that of its first database."""
+
+    def __init__(self, command: list[Any], url: str, log: Path, who: dict[str, Any]) -> None:
+        self.url = url
+        self._command, self._log, self._who = command, log, who
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; returns when it answers."""
+        with self._log.open("ab") as said:
+            self._running = subprocess.Popen(
+                self._command, stdout=said, stderr=said, cwd=self._log.parent, **self._who
+            )
+        _await(self.url, self._running, self._log)
+
+    def stop(self) -> None:
+        """End it at once, without a checkpoint."""
+        if self._running is not None:
+            self._running.send_signal(signal.SIGQUIT)
+            self._running.wait(_WAIT)
+            self._running = None
+
+
 @contextmanager
 def server(durable: bool = False) -> Iterator[str]:
     """Start an empty server on a socket of its own; yields a URL of it.
 
     Nothing is synced, and nothing survives a crash, unless it is to be ``durable``.
     """
+    with installed(durable) as made:
+        made.start()
+        yield made.url
+
+
+@contextmanager
+def installed(durable: bool = False) -> Iterator[Server]:
+    """An empty server that is not running yet; see :func:`server`."""
     binaries = _binaries()
     assert binaries is not None
     with TemporaryDirectory(prefix="leadcast-pg-", ignore_cleanup_errors=True) as scratch:
@@ -74,17 +106,11 @@ def server(durable: bool = False) -> Iterator[str]:
         settings = {**_SMALL, **({} if durable else _QUICK), "unix_socket_directories": scratch}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         url = f"postgresql://leadcast@/postgres?host={scratch}"
-        with log.open("wb") as said:
-            running = subprocess.Popen(
-                [binaries / "postgres", "-D", data, *options], stdout=said, stderr=said,
-                cwd=scratch, **who,
-            )  # fmt: skip
+        made = Server([binaries / "postgres", "-D", data, *options], url, log, who)
         try:
-            _await(url, running, log)
-            yield url
+            yield made
         finally:
-            running.send_signal(signal.SIGQUIT)  # at once, nothing here is worth a checkpoint
-            running.wait(_WAIT)
+            made.stop()
 
 
 def _await(url: str, running: subprocess.Popen[bytes], log: Path) -> None:

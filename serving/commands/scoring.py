@@ -113,5 +113,8 @@ def serve(bundle: Path, store: str | None, port: int, host: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with serving(bundle, store, port, host) as running:
         console.print(f"Serving on {running.url} - stop with Ctrl-C")
+        lack = running.lack()
+        if lack:
+            console.print(f"[yellow]Not ready yet[/]: {lack}")
         console.print(f"Keys: {KEYS}" if KEYS else "Open to this machine: LEADCAST_KEYS is not set")
         running.wait()

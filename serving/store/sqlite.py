@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -97,6 +98,8 @@ class Sqlite(Database):
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
+        if not os.access(self._path, os.W_OK):  # SQLite finds out at the first row
+            raise StoreUnavailable(f"{self._path} is read-only")
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:

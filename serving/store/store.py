@@ -54,8 +54,8 @@ class Store:
         self._writer = Writer(self._database)
 
     def open(self) -> None:
-        """Open it now, and bring its tables up to date."""
-        with self._database.reading():
+        """Open it now, to write, and bring its tables up to date."""
+        with self._database.writing():
             pass
 
     def close(self) -> None:
@@ -133,10 +133,10 @@ class Store:
         with self._database.reading() as session:
             return session.rows(statement, values)
 
-    def run(self, statement: str, values: Sequence[Any] = ()) -> None:
-        """Run a statement that changes what is stored; on disk when it returns."""
+    def run(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Run a statement that changes what is stored; on disk when it returns what it does."""
         with self._database.writing() as session:
-            session.rows(statement, values)
+            return session.rows(statement, values)
 
     def standing(self, lead_id: str) -> tuple[int | None, bool]:
         """From when on the lead's first outcome is visible (microseconds; None: it is open).

@@ -1,10 +1,10 @@
-"""What was acknowledged is there, once, though the database is killed while it comes in."""
+"""What was acknowledged is there, once, whoever is killed while it comes in."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -135,3 +135,35 @@ def test_a_postgres_that_is_killed_loses_nothing(directory: Path) -> None:
             kills(sender, lambda: kill_server(url))
         assert sender.refused
         check(sender, place)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_loses_nothing(directory: Path, tmp_path: Path) -> None:
+    place = tmp_path / "store.db"
+
+    def kill() -> None:
+        for one in psutil.Process(running.process.pid).children(recursive=True):
+            one.kill()
+
+    with serving(directory, place, free_port()) as running, sending(running) as sender:
+        kills(sender, kill)
+        assert running.process.poll() is None, "another worker takes its place"
+    check(sender, str(place))
+
+
+@pytest.mark.slow
+def test_a_service_that_is_killed_loses_nothing(directory: Path, tmp_path: Path) -> None:
+    place, port = tmp_path / "store.db", free_port()
+    with ExitStack() as lives:
+        life = [lives.enter_context(serving(directory, place, port))]
+
+        def kill() -> None:
+            root = psutil.Process(life.pop().process.pid)
+            for one in (*root.children(recursive=True), root):
+                one.kill()
+            lives.pop_all().close()
+            life.append(lives.enter_context(serving(directory, place, port)))
+
+        with sending(life[0]) as sender:
+            kills(sender, kill)
+    check(sender, str(place))
