@@ -33,7 +33,7 @@ class Crossing:
 def cross(trees: Trees, rows: Encoded, target: Floats, groups: Ints, recipe: Recipe) -> Crossing:
     """Choose rounds and blend out of fold; ``groups`` are the rows' folds (n,), -1: none."""
     most = recipe.fast_rounds if recipe.blended else recipe.rounds
-    several, rounds = out_of_fold(trees, rows, target, groups, most, logistic_loss)
+    several, rounds = out_of_fold(trees, rows, target, groups, most, logistic_loss, half_first=True)
     if not recipe.blended:
         return Crossing(several, rounds)
     single, few = out_of_fold(trees, rows, target, groups, most, logistic_loss, SINGLE_SPLITS)

@@ -23,6 +23,8 @@ Own = Mapping[str, Any]
 
 NONE: Own = MappingProxyType({})
 
+_INSIDE = 0.75
+
 
 class Encoded(lgb.Sequence):
     """(n, features) encoded rows of a training set, of which one block is in memory at a time."""
@@ -118,28 +120,40 @@ def out_of_fold(
     rounds: int,
     loss: Loss,
     own: Own = NONE,
+    half_first: bool = False,
 ) -> tuple[Floats, int]:
     """Raw predictions by the models that did not see the row's lead, and the best rounds.
 
     ``loss`` tells how far raw predictions (n,) are from the target (n,). Rows of group -1 take no
     part; the predictions are those of the others, in order. Folds grow side by side where the trees
-    allow it, each on one core.
+    allow it, each on one core. ``half_first``: half of the rounds are grown, and all of them only
+    where the best of the half is not well inside it; the loss falls, and then it rises.
     """
     stops = stops_of(rounds)
-    part = np.flatnonzero(groups >= 0)
-    group = groups[part]
-    raw = np.empty((len(stops), len(part)))
+    half = stops[: len(stops) // 2] if half_first else []
+    for some in (half, stops) if half else (stops,):
+        raw = _staged_out_of_fold(trees, rows, groups, some, own)
+        best = int(np.argmin([loss(predicted, target[groups >= 0]) for predicted in raw]))
+        if best < _INSIDE * len(some):
+            break
+    return raw[best], some[best]
+
+
+def _staged_out_of_fold(
+    trees: Trees, rows: Encoded, groups: Ints, stops: list[int], own: Own
+) -> Floats:
+    """Raw predictions (stops, n) of the rows that take part, after each number of rounds."""
+    group = groups[groups >= 0]
+    raw = np.empty((len(stops), len(group)))
 
     def fold(number: int) -> None:
         chosen = (groups >= 0) & (groups != number)
-        booster = trees.grow(chosen, rounds, 1 if trees.at_once > 1 else 0, own)
+        booster = trees.grow(chosen, stops[-1], 1 if trees.at_once > 1 else 0, own)
         raw[:, group == number] = staged(booster, rows.where(groups == number), stops)
 
     with ThreadPoolExecutor(trees.at_once) as pool:
         list(pool.map(fold, range(int(group.max()) + 1)))
-    losses = [loss(predicted, target[part]) for predicted in raw]
-    best = int(np.argmin(losses))
-    return raw[best], stops[best]
+    return raw
 
 
 def stops_of(rounds: int) -> list[int]:

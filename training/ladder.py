@@ -23,7 +23,7 @@ from training.conversion import cross
 from training.encode import Encoder
 from training.evaluate import LEVEL
 from training.grow import Encoded, Grower
-from training.recipe import SINGLE_SPLITS, Recipe, lead_weights
+from training.recipe import Recipe, lead_weights
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -36,7 +36,7 @@ simulated funnels; with 200 the two were equal, with 100 the scorecard was ahead
 
 _DIRECTION_ROWS = 50_000
 _SURE = NormalDist().inv_cdf((1 + LEVEL) / 2)
-_SCORECARD = Recipe(2, 96, 0.03, SINGLE_SPLITS, blended=False)
+_SCORECARD = Recipe(2, 96, 0.03, {"learning_rate": 0.1}, blended=False)
 
 
 class Rung(msgspec.Struct, frozen=True):
