@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -18,12 +19,13 @@ from serving.http import HANDLERS, answer
 from serving.keys import Keys
 from serving.openapi import described
 from serving.operation import Operation
-from serving.routes import ingest, models, privacy, score
+from serving.routes import ingest, models, privacy, score, worklist
 
 OPERATIONS: tuple[Operation, ...] = (
     *score.OPERATIONS,
     *models.OPERATIONS,
     *ingest.OPERATIONS,
+    *worklist.OPERATIONS,
     *privacy.OPERATIONS,
 )
 OPENAPI = described(OPERATIONS)
@@ -31,11 +33,26 @@ OPENAPI = described(OPERATIONS)
 
 def application() -> Starlette:
     """The ASGI application; its ``state`` needs ``desk``, ``store`` and ``champion``."""
-    routes = [Route(one.path, one.handler, methods=[one.method]) for one in OPERATIONS]
+    routes = [_route(path) for path in dict.fromkeys(one.path for one in OPERATIONS)]
     routes.append(Route("/v1/openapi.json", _openapi, methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
+    app.state.refresher = None
     app.state.working = anyio.CapacityLimiter(2)
     return app
+
+
+def _route(path: str) -> Route:
+    """All that can be done at a path."""
+    handlers: dict[str, Callable[[Request], Awaitable[Response]]] = {
+        one.method: one.handler for one in OPERATIONS if one.path == path
+    }
+
+    async def handle(request: Request) -> Response:
+        return await handlers[request.method](request)
+
+    if "GET" in handlers:
+        handlers["HEAD"] = handlers["GET"]
+    return Route(path, handle, methods=list(handlers))
 
 
 HEALTH = Health()

@@ -50,6 +50,10 @@ MODEL_REFUSED = Counter(
     "leadcast_model_refused_total", "New models that failed their checks and were not served"
 )
 
+REFRESH_SECONDS = Histogram(
+    "leadcast_refresh_seconds", "From a fact that came in to the lead's current score",
+    buckets=_BUCKETS,
+)  # fmt: skip
 LETTERS_DROPPED = Counter(
     "leadcast_dead_letters_dropped_total", "Dead letters dropped, the oldest first: too many"
 )

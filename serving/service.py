@@ -18,6 +18,7 @@ from features.databases import MissingDriver
 from serving import connections, logs, metrics
 from serving.app import HEALTH, KEYS, application, guarded
 from serving.champion import Champion
+from serving.current import Refresher
 from serving.keys import KeysError, require
 from serving.routes.score import Desk
 from serving.scorer import Scorer
@@ -82,9 +83,12 @@ class Leadcast:
 
     def __init__(self) -> None:
         store = app.state.store = Store(STORE) if STORE else None
+        refresher = app.state.refresher = Refresher(store) if store else None
 
         def serve(scorer: Scorer) -> None:
             app.state.desk = Desk(scorer, store)
+            if refresher is not None:
+                refresher.serve(scorer)
 
         logs.adopt()
         metrics.forget_the_dead()
@@ -96,6 +100,8 @@ class Leadcast:
         logs.event("started", access="keys" if KEYS else "open to this machine: no LEADCAST_KEYS")
         settle_down()
         champion.watch()
+        if refresher is not None:
+            refresher.start()
 
 
 Leadcast.add_asgi_middleware(guarded, api=app)  # type: ignore[attr-defined]

@@ -39,7 +39,10 @@ def _taking(kind: str) -> Callable[[Request], Awaitable[Response]]:
             batch = intake.read(body, state.desk.reader)
         else:
             batch = await in_thread(state.working, intake.read, body, state.desk.reader)
-        return answer(await ingest.take(batch, store))
+        told = await ingest.take(batch, store)
+        if state.refresher is not None:
+            state.refresher.changed({row[0] for row in batch.rows.values()})
+        return answer(told)
 
     return take
 

@@ -46,4 +46,14 @@ VERSIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE erasures (erasure_id {id} NOT NULL, erased_at BIGINT NOT NULL, "
         "key_id TEXT, facts BIGINT NOT NULL, PRIMARY KEY (erasure_id)) {clustered}",
     ),
+    (
+        "CREATE TABLE current_scores (lead_id {id} NOT NULL, as_of BIGINT NOT NULL, "
+        "model_version TEXT NOT NULL, worth DOUBLE PRECISION NOT NULL, "
+        "probability DOUBLE PRECISION NOT NULL, value DOUBLE PRECISION, "
+        "value_low DOUBLE PRECISION, value_high DOUBLE PRECISION, "
+        "expected_value DOUBLE PRECISION, expected_low DOUBLE PRECISION, "
+        "expected_high DOUBLE PRECISION, grade TEXT NOT NULL, route TEXT NOT NULL, "
+        "reasons TEXT NOT NULL, PRIMARY KEY (lead_id)) {clustered}",
+        "CREATE INDEX current_scores_ranked ON current_scores (worth DESC, lead_id)",
+    ),
 )

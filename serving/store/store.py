@@ -149,6 +149,17 @@ class Store:
             )
         return None if first is None else int(first), given == 0
 
+    def replace_current(self, leads: Sequence[str], rows: Sequence[Row]) -> None:
+        """Let ``rows`` of ``current_scores`` be all that is current of ``leads``.
+
+        Leads that are gone meanwhile get none.
+        """
+        marks = ", ".join("?" * len(leads))
+        with self._database.writing() as session:
+            there = session.rows(f"SELECT lead_id FROM leads WHERE lead_id IN ({marks})", leads)
+            session.rows(f"DELETE FROM current_scores WHERE lead_id IN ({marks})", leads)
+            session.insert("current_scores", [row for row in rows if row[:1] in set(there)])
+
     def held(self, lead_id: str) -> dict[str, list[dict[str, Any]]]:
         """All that is held of a lead, by table; tables that hold nothing of it are left out."""
         found = {}

@@ -28,6 +28,7 @@ KEYS = {
     "consents": ("lead_id", "purpose", "at"),
     "decisions": ("lead_id", "decision_id"),
     "erasures": ("erasure_id",),
+    "current_scores": ("lead_id",),
 }
 HELD = {"leads": "attributes", "events": "properties"}
 """The column, JSON text, of what the contract does not name."""
@@ -48,6 +49,12 @@ _OWN = {
     "decisions": {
         "lead_id": "key", "decision_id": "key", "decided_at": "time", "route": "text",
         "reason": "text", "decided_by": "text?", "advised": "text?",
+    },
+    "current_scores": {
+        "lead_id": "key", "as_of": "time", "model_version": "text", "worth": "amount",
+        "probability": "amount", "value": "amount?", "value_low": "amount?",
+        "value_high": "amount?", "expected_value": "amount?", "expected_low": "amount?",
+        "expected_high": "amount?", "grade": "text", "route": "text", "reasons": "text",
     },
     "erasures": {
         "erasure_id": "key", "erased_at": "time", "key_id": "text?", "facts": "count",

@@ -1,0 +1,56 @@
+"""The work list, and what people decide."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving import worklist
+from serving.http import answer, lead_of, read_body, store_of
+from serving.limits import in_thread
+from serving.operation import Operation
+from serving.problems import convert, decode
+
+_DECISION = msgspec.json.Decoder(worklist.NewDecision)
+
+
+async def _work_list(request: Request) -> Response:
+    wanted = convert(worklist.Wanted, dict(request.query_params))
+    store = store_of(request)
+    return answer(await in_thread(request.app.state.working, worklist.work_list, store, wanted))
+
+
+async def _decide(request: Request) -> Response:
+    made = decode(_DECISION, await read_body(request))
+    store, which = store_of(request), lead_of(request)
+    return answer(await in_thread(request.app.state.working, worklist.decide, store, which, made))
+
+
+async def _decisions(request: Request) -> Response:
+    store, which = store_of(request), lead_of(request)
+    found = await in_thread(request.app.state.working, worklist.decisions, store, which)
+    return answer(msgspec.json.encode(worklist.Decisions(found)))
+
+
+OPERATIONS = (
+    Operation(
+        "work_list", "GET", "/v1/worklist", _work_list, "Whom to call next, by expected value",
+        worklist.WorkList, "score", query=worklist.Wanted,
+        description="Open leads with their current scores. A score is made anew when a fact of the "
+        "lead, or of another lead of its account, comes in, when another model takes over, and "
+        "when it is a day old.",
+        returns="A page of the list; with a capacity also where it cuts",
+    ),
+    Operation(
+        "decide", "POST", "/v1/leads/{lead_id:path}/decisions", _decide,
+        "Keep what a person decided about a lead", worklist.Decision, "decide",
+        asks=worklist.NewDecision, description="The same decision may be sent again.",
+        returns="The decision as it is kept",
+        refuses=((409, "Another decision is kept under this id"),),
+    ),
+    Operation(
+        "decisions", "GET", "/v1/leads/{lead_id:path}/decisions", _decisions,
+        "What was decided about a lead", worklist.Decisions, "score", returns="The latest first",
+    ),
+)  # fmt: skip
