@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from serving.commands import data, keys, models, scoring, store
+from serving.commands import data, doctor, keys, models, scoring, store
 from serving.commands.shared import runs_option
 
 
@@ -54,6 +54,7 @@ for command in (
     data.simulate, data.check, data.plan, data.audit, data.explain,
     models.train, models.report, models.reproduce, models.promote, models.rollback,
     scoring.score, scoring.batch, scoring.serve, demo, keys.keys, store.store,
+    doctor.doctor,
 ):  # fmt: skip
     main.add_command(command)
 
