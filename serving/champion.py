@@ -17,6 +17,7 @@ import msgspec
 
 from features.times import iso, now
 from serving import logs, metrics
+from serving.decide import Policy
 from serving.scorer import Facts, Scorer
 from training import bundle
 from training.bundle import Bundle, BundleError
@@ -44,8 +45,10 @@ class Champion:
     be loaded.
     """
 
-    def __init__(self, directory: Path, serve: Callable[[Scorer], None]) -> None:
-        self._directory, self._serve = directory, serve
+    def __init__(
+        self, directory: Path, serve: Callable[[Scorer], None], policy: Policy | None = None
+    ) -> None:
+        self._directory, self._serve, self._policy = directory, serve, policy
         self._reloading, self._ended = threading.Lock(), threading.Event()
         self._seen = _stamp(directory)
         self.refusal: Refusal | None = None
@@ -101,7 +104,7 @@ class Champion:
         return True
 
     def _swap(self, fresh: Bundle) -> None:
-        scorer = Scorer(fresh)
+        scorer = Scorer(fresh, self._policy)
         for reasons in (0, 3):  # each has machine code of its own, which is made at its first use
             scorer.score([("warm-up", Facts([], [], []))], now(), reasons)
         before, self.bundle = self.bundle, fresh

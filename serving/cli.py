@@ -53,7 +53,7 @@ def demo(directory: Path, mlruns: Path) -> None:
 for command in (
     data.simulate, data.check, data.plan, data.audit, data.explain,
     models.train, models.report, models.reproduce, models.promote, models.rollback,
-    scoring.score, scoring.batch, scoring.serve, demo, keys.keys, store.store,
+    scoring.score, scoring.batch, scoring.serve, scoring.rehearse, demo, keys.keys, store.store,
     doctor.doctor,
 ):  # fmt: skip
     main.add_command(command)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from msgspec import Meta
 
 Grade = Literal["A", "B", "C", "D", "E"]
 Route = Literal["sales", "nurture", "leave"]
@@ -18,22 +21,54 @@ GRADES: tuple[tuple[Grade, float], ...] = (("A", 95), ("B", 80), ("C", 50), ("D"
 """A grade and the standing from which on it is given: A the top 5 %, B the next 15 %; else E."""
 
 
-@dataclass(frozen=True)
-class Policy:
-    """Shares of the leads: the best ``sales`` are handed over, the last ``leave`` left alone."""
+Share = Annotated[float, Meta(ge=0, le=1)]
 
-    sales: float = 0.20
-    leave: float = 0.30
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is done with a lead: the best ``sales`` are handed over, the last ``leave`` left alone.
+
+    Both are shares of the reference population, so that a retrained model moves no one by itself.
+    ``least_probability``: who is less likely is not handed over, whatever the deal; ``explore``: so
+    many of those that would be nurtured are handed over nevertheless, always the same ones, so that
+    outcomes tell what the policy misses.
+    """
+
+    sales: Share = 0.20
+    leave: Share = 0.30
+    least_probability: Share = 0.0
+    explore: Share = 0.0
 
     def __post_init__(self) -> None:
+        """Raises ``ValueError`` for shares that are more than all leads."""
         if min(self.sales, self.leave) < 0 or self.sales + self.leave > 1:
             raise ValueError("sales and leave are shares of the leads: at least 0, together 1")
 
-    def route(self, standing: float) -> Route:
+    @staticmethod
+    def read(path: Path) -> Policy:
+        """The policy of a TOML file. Raises ``ValueError`` that names the key and the remedy."""
+        try:
+            return msgspec.toml.decode(path.read_bytes(), type=Policy)
+        except (msgspec.MsgspecError, ValueError) as error:
+            known = ", ".join(Policy.__struct_fields__)
+            raise ValueError(f"{path}: {error}: a policy has {known}, shares from 0 to 1") from None
+
+    @property
+    def by_standing(self) -> bool:
+        """Whether the standing alone decides."""
+        return not self.least_probability and not self.explore
+
+    def route(self, standing: float, probability: float = 1.0, lead_id: str = "") -> Route:
         """What to do with a lead of this standing (0..100)."""
-        if standing >= 100 * (1 - self.sales):
+        if standing >= 100 * (1 - self.sales) and probability >= self.least_probability:
             return "sales"
-        return "leave" if standing < 100 * self.leave else "nurture"
+        if standing < 100 * self.leave:
+            return "leave"
+        return "sales" if self.explore and _draw(lead_id) < self.explore else "nurture"
+
+
+def _draw(lead_id: str) -> float:
+    """A number from 0 to 1, always the same for a lead."""
+    return int.from_bytes(hashlib.sha256(lead_id.encode()).digest()[:8]) / 2**64
 
 
 def standing(values: Floats, percentiles: Sequence[float] | Floats) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -57,7 +57,7 @@ def score_columns(scorer: Scorer, rows: pa.Table, reasons: int) -> pa.Table:
     if scorer.bundle.model.value_head is not None:
         found |= _worth(said)
     places = scorer.places(said)
-    found |= {"grade": _texts(places, grade), "route": _texts(places, scorer.policy.route)}
+    found |= {"grade": _texts(places, grade), "route": _routes(scorer.policy, places, found)}
     lines = [pa.nulls(len(rows), pa.string())] * reasons
     if why is not None:
         lines = scorer.reasons.lines(why, _reader(held, matrix), reasons)
@@ -124,6 +124,14 @@ def _worth(said: Prediction) -> dict[str, Any]:
         for (name, columns), ends in zip(amounts.items(), (Deal, Amount), strict=True)
         for end, column in zip(ends.__struct_fields__, columns, strict=True)
     }
+
+
+def _routes(policy: Policy, places: Floats, found: Mapping[str, Any]) -> pa.Array:
+    if policy.by_standing:
+        return _texts(places, policy.route)
+    told = found["probability"].tolist(), found["lead_id"].to_pylist()
+    rows = zip(places.tolist(), *told, strict=True)
+    return pa.array([policy.route(*row) for row in rows], pa.string())
 
 
 def _texts(values: npt.NDArray[Any], told: Callable[[Any], str]) -> pa.Array:

@@ -252,7 +252,7 @@ class Scorer:
         moment, version, route = iso(as_of), self.bundle.version, self.policy.route
         return [
             Score(lead_id, moment, chance, worth, expected, base, fit, engagement, told,
-                  grade(place), route(place), version)
+                  grade(place), route(place, chance, lead_id), version)
             for lead_id, chance, worth, expected, (base, fit, engagement), told, place in zip(
                 ids, said.probability.tolist(), *_amounts(said), parts, why,
                 self.places(said).tolist(),

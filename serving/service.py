@@ -19,6 +19,7 @@ from serving import connections, logs, metrics
 from serving.app import HEALTH, KEYS, application, guarded
 from serving.champion import Champion
 from serving.current import Refresher
+from serving.decide import Policy
 from serving.keys import KeysError, require
 from serving.routes.score import Desk
 from serving.scorer import Scorer
@@ -27,6 +28,7 @@ from training import bundle
 
 BUNDLE = Path(os.environ.get("LEADCAST_BUNDLE", ".leadcast/champion"))
 STORE = os.environ.get("LEADCAST_STORE")
+POLICY = os.environ.get("LEADCAST_POLICY")
 CONFIG: dict[str, Any] = {
     "workers": 1,
     "envs": [{"name": "OMP_NUM_THREADS", "value": "1"}],
@@ -55,6 +57,10 @@ def _host() -> str:
     return told or CONFIG["http"]["host"]
 
 
+def _policy() -> Policy | None:
+    return Policy.read(Path(POLICY)) if POLICY else None
+
+
 async def _lack(store: Store) -> str | None:
     """What a service that is up still waits for: its store."""
     try:
@@ -78,7 +84,8 @@ class Leadcast:
             bundle.check(BUNDLE)
             if STORE:
                 Store(STORE).close()
-        except (bundle.BundleError, KeysError, MissingDriver) as error:
+            _policy()
+        except (bundle.BundleError, KeysError, MissingDriver, ValueError, OSError) as error:
             raise SystemExit(f"leadcast: {error}") from None
 
     def __init__(self) -> None:
@@ -92,7 +99,7 @@ class Leadcast:
 
         logs.adopt()
         metrics.forget_the_dead()
-        champion = app.state.champion = Champion(BUNDLE, serve)
+        champion = app.state.champion = Champion(BUNDLE, serve, _policy())
         HEALTH.concern = lambda: champion.concern
         if store is not None:
             HEALTH.lacks = partial(_lack, store)

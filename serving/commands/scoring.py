@@ -14,12 +14,13 @@ from features.files import write_table
 from features.outcomes import observed_until
 from features.schema import History
 from features.source import Source
-from features.times import instant, iso
+from features.times import duration, instant, iso
 from serving.commands.shared import (
     bundle_option,
     config_option,
     console,
     load,
+    policy_option,
     quarantine_option,
     steps,
 )
@@ -29,28 +30,37 @@ from serving.commands.shared import (
 @config_option
 @bundle_option
 @quarantine_option
+@policy_option
 @click.option("--as-of", help="Score as of this time (ISO 8601); default: the end of the history.")
 @click.option(
     "--out", default="worklist.csv", show_default=True,
     help="Work list to write: .csv, .parquet, sqlite:///FILE?table=NAME or postgresql://...",
 )  # fmt: skip
-def score(config: Path, bundle: Path, quarantine: Path | None, as_of: str | None, out: str) -> None:
+def score(
+    config: Path, bundle: Path, quarantine: Path | None, policy: Path | None, as_of: str | None,
+    out: str,
+) -> None:  # fmt: skip
     """Score every open lead of a source into a ranked work list with grades, routes and reasons."""
     source = Source.from_toml(config)
-    ranked = worklist(load(source, quarantine), bundle, as_of, [out])
+    ranked = worklist(load(source, quarantine), bundle, as_of, [out], policy)
     show(ranked)
 
 
-def worklist(history: History, bundle: Path, as_of: str | None, out: list[str]) -> pd.DataFrame:
+def worklist(
+    history: History, bundle: Path, as_of: str | None, out: list[str], policy: Path | None = None
+) -> pd.DataFrame:
     """Score, write to every file and database of ``out`` and say where."""
+    from serving.decide import Policy
     from serving.listing import score_table
     from training.bundle import load as load_bundle
 
     moment = instant(as_of) if as_of else observed_until(history)
+    routes = Policy.read(policy) if policy else None
     with steps() as say:
         ranked = score_table(
-            load_bundle(bundle), history, moment, progress=lambda s: say("score open leads", s)
-        )
+            load_bundle(bundle), history, moment, policy=routes,
+            progress=lambda s: say("score open leads", s),
+        )  # fmt: skip
     for path in out:
         write_table(ranked, path)
     where = " and ".join(map(shown, out))
@@ -75,29 +85,33 @@ def show(ranked: pd.DataFrame, rows: int = 5) -> None:
               help="Parquet file of scores to write.")  # fmt: skip
 @click.option("--reasons", default=3, show_default=True, type=click.IntRange(0, 20),
               help="At most so many reasons a lead; 0 is quicker.")  # fmt: skip
-def batch(bundle: Path, features: Path, out: Path, reasons: int) -> None:
+@policy_option
+def batch(bundle: Path, features: Path, out: Path, reasons: int, policy: Path | None) -> None:
     """Score features that are computed already: millions of rows, Parquet to Parquet.
 
     The scores come in the order of the rows, in bounded memory, on all cores; they are those that
     the service gives for the same features.
     """
     from serving.batch import score_parquet
+    from serving.decide import Policy
     from training.bundle import load as load_bundle
 
     with steps() as say:
         rows = score_parquet(
-            load_bundle(bundle), features, out, reasons, lambda share: say("score", share)
-        )
+            load_bundle(bundle), features, out, reasons, lambda share: say("score", share),
+            Policy.read(policy) if policy else None,
+        )  # fmt: skip
     console.print(f"  {rows:,} rows scored in {out}")
 
 
 @click.command()
 @bundle_option
 @click.option("--store", help="Store for scoring by id: an SQLite file, or postgresql://...")
+@policy_option
 @click.option("--port", default=3000, show_default=True, help="Port to listen on.")
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Address to listen on; another one needs LEADCAST_KEYS.")  # fmt: skip
-def serve(bundle: Path, store: str | None, port: int, host: str) -> None:
+def serve(bundle: Path, store: str | None, policy: Path | None, port: int, host: str) -> None:
     """Serve scores over HTTP: POST /v1/score, GET /v1/model, health and metrics.
 
     With LEADCAST_KEYS, a file that `leadcast keys` makes, every call needs a key; without, the
@@ -111,10 +125,55 @@ def serve(bundle: Path, store: str | None, port: int, host: str) -> None:
 
     # Asked to end, it ends as with Ctrl-C: its workers go with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with serving(bundle, store, port, host) as running:
+    with serving(bundle, store, port, host, policy) as running:
         console.print(f"Serving on {running.url} - stop with Ctrl-C")
         lack = running.lack()
         if lack:
             console.print(f"[yellow]Not ready yet[/]: {lack}")
         console.print(f"Keys: {KEYS}" if KEYS else "Open to this machine: LEADCAST_KEYS is not set")
         running.wait()
+
+
+@click.command("policy")
+@config_option
+@bundle_option
+@quarantine_option
+@click.option("--policy", required=True, type=click.Path(exists=True, dir_okay=False,
+              path_type=Path), help="The proposed policy (TOML).")  # fmt: skip
+@click.option("--present", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="The present policy (TOML); default: the usual shares.")  # fmt: skip
+@click.option("--since", default="30d", show_default=True,
+              help="How long before the end of the history the leads are routed.")  # fmt: skip
+def rehearse(
+    config: Path, bundle: Path, quarantine: Path | None, policy: Path, present: Path | None,
+    since: str,
+) -> None:  # fmt: skip
+    """Rehearse a policy: what would it have done last month, and what became of those leads?
+
+    \b
+    A policy is a TOML file; every key may be left out:
+      sales = 0.20               the best share is handed to sales
+      leave = 0.30               the last share is left alone
+      least_probability = 0.05   who is less likely is not handed over, whatever the deal
+      explore = 0.02             so many of the nurtured are handed over, to learn from
+    """
+    from serving.decide import Policy
+    from serving.rehearsal import rehearse as rehearsed
+    from training.bundle import load as load_bundle
+
+    history = load(Source.from_toml(config), quarantine)
+    with steps() as say:
+        told = rehearsed(
+            load_bundle(bundle), history, duration(since), Policy.read(policy),
+            Policy.read(present) if present else None, lambda share: say("score and route", share),
+        )  # fmt: skip
+    table = pd.DataFrame(
+        [(one.leads, one.wins, one.revenue, f"{one.share_of_wins:.0%}")
+         for one in (told.present, told.proposed, told.added, told.dropped)],
+        index=["present policy", "proposed policy", "only proposed", "only present"],
+        columns=["to sales", "won", "revenue", "of all wins"],
+    )  # fmt: skip
+    console.print(f"  {told.open_leads:,} leads open at {told.as_of}, followed to {told.until}")
+    console.print(table.to_string(float_format=lambda x: f"{x:,.0f}"), markup=False)
+    if told.seen:
+        console.print("  [yellow]The model has learned from that time[/]: both look too good.")

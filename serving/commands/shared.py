@@ -63,6 +63,10 @@ bundle_option = click.option(
     "--bundle", default=CHAMPION, show_default=True, type=click.Path(path_type=Path),
     help="The verified model directory that `leadcast promote` writes.",
 )  # fmt: skip
+policy_option = click.option(
+    "--policy", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What is done with leads (TOML): sales, leave, least_probability, explore.",
+)  # fmt: skip
 model_option = click.option("--model", help="Registered model; default: the one that changed last.")
 
 

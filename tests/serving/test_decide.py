@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,3 +64,42 @@ def test_capacity_is_kept_to_the_lead(routes: list[str], capacity: int) -> None:
 def test_a_negative_capacity_is_refused() -> None:
     with pytest.raises(ValueError, match="capacity"):
         work_list(pd.DataFrame({"route": pd.Series([], dtype="str")}), -1)
+
+
+def test_a_policy_of_a_file_and_what_it_must_not_say(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text("sales = 0.1\nexplore = 0.5\n")
+    assert Policy.read(path) == Policy(sales=0.1, explore=0.5)
+    for text, said in [
+        ("sale = 0.1", "sale"), ("sales = 2.0", "sales"), ('sales = "all"', "sales"),
+        ("sales = 0.8\nleave = 0.3", "together 1"), ("sales =", "policy.toml"),
+    ]:  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(ValueError, match=said) as refused:
+            Policy.read(path)
+        assert "least_probability" in str(refused.value), "it tells what a policy has"
+
+
+@given(st.floats(0, 100), st.floats(0, 1), st.text(), st.floats(0, 1), st.floats(0, 1))
+def test_a_policy_hands_over_by_rules_that_are_told(
+    place: float, chance: float, lead: str, least: float, explore: float
+) -> None:
+    policy = Policy(0.2, 0.3, least, explore)
+    route, usual = policy.route(place, chance, lead), Policy().route(place)
+    assert route == policy.route(place, chance, lead)
+    if usual == "leave":
+        assert route == "leave"
+    if usual == "nurture" and not explore:
+        assert route == "nurture"
+    if usual == "sales" and chance >= least:
+        assert route == "sales"
+    if usual == "sales" and chance < least and not explore:
+        assert route == "nurture"
+
+
+def test_exploration_takes_its_share_and_always_the_same() -> None:
+    policy, leads = Policy(explore=0.1), [str(number) for number in range(20_000)]
+    taken = [lead for lead in leads if policy.route(50, 0.5, lead) == "sales"]
+    assert len(taken) / len(leads) == pytest.approx(0.1, abs=0.01)
+    more = Policy(explore=0.2)
+    assert all(more.route(50, 0.5, lead) == "sales" for lead in taken)
