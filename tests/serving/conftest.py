@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -85,19 +88,49 @@ def client(directory: Path, stored: Path) -> Iterator[httpx.Client]:
         yield connected
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where the store of ``service`` is: a file, and a database of a server."""
-    if request.param == "sqlite":
-        return str(tmp_path_factory.mktemp("ingest") / "store.db")
-    return fresh(request.getfixturevalue("postgres"))
+class Running(NamedTuple):
+    """A service whose store was empty, and where that store is."""
+
+    place: str
+    client: httpx.Client
 
 
 @pytest.fixture(scope="session")
-def service(place: str, directory: Path) -> Iterator[httpx.Client]:
-    """A client of a service whose store is empty."""
-    with (
-        serving(directory, place, free_port()) as running,
-        httpx.Client(base_url=running.url, timeout=60) as connected,
-    ):
-        yield connected
+def services(
+    directory: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Callable[[str], Running]]:
+    """Starts a service on an empty SQLite file or PostgreSQL database, once each.
+
+    They go on to the end: starting one takes longer than most of what it is asked.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def started(kind: str) -> Running:
+            if kind == "sqlite":
+                place = str(tmp_path_factory.mktemp("ingest") / "store.db")
+            else:
+                place = fresh(request.getfixturevalue("postgres"))
+            running = stack.enter_context(serving(directory, place, free_port()))
+            client = stack.enter_context(httpx.Client(base_url=running.url, timeout=60))
+            return Running(place, client)
+
+        yield started
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> str:
+    """What the store of ``service`` is kept in."""
+    return str(request.param)
+
+
+@pytest.fixture
+def place(services: Callable[[str], Running], database: str) -> str:
+    """Where the store of ``service`` is: a file, or a database of a server."""
+    return services(database).place
+
+
+@pytest.fixture
+def service(services: Callable[[str], Running], database: str) -> httpx.Client:
+    """A client of a service whose store holds what the tests before put there."""
+    return services(database).client

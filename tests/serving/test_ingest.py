@@ -172,7 +172,7 @@ def test_a_bad_page_is_a_problem(service: httpx.Client, query: str) -> None:
     assert answer.json()["field"] in query
 
 
-@pytest.mark.parametrize("place", ["sqlite"], indirect=True, scope="session")
+@pytest.mark.parametrize("database", ["sqlite"])
 def test_a_file_that_is_gone_refuses_cleanly_and_is_used_again(
     service: httpx.Client, place: str, tmp_path: Path
 ) -> None:
