@@ -155,6 +155,9 @@ class Store:
         Leads that are gone meanwhile get none.
         """
         marks = ", ".join("?" * len(leads))
+        held = f"SELECT 1 FROM current_scores WHERE lead_id IN ({marks}) LIMIT 1"
+        if not rows and not self.rows(held, leads):
+            return
         with self._database.writing() as session:
             there = session.rows(f"SELECT lead_id FROM leads WHERE lead_id IN ({marks})", leads)
             session.rows(f"DELETE FROM current_scores WHERE lead_id IN ({marks})", leads)
