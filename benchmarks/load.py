@@ -2,7 +2,8 @@
 
     python -m benchmarks.load PORT PATH BODIES --seconds 5 [--rate 500]
 
-``BODIES`` is a file of JSON lines, one request body a line, sent in turn over kept connections.
+``BODIES`` is a file of JSON lines, one request body a line, sent in turn over kept connections;
+with an empty ``PATH`` its lines are the paths of requests without a body.
 In the open loop a request's latency counts from the moment it was due, whether a connection was
 free or not; what is unanswered when patience ends counts with the time it has waited so far.
 Prints one line of JSON. :func:`measure` runs it and adds the processor time of the server.
@@ -138,8 +139,11 @@ async def _run(options: argparse.Namespace) -> dict[str, float]:
     bodies = Path(options.bodies).read_bytes().splitlines()
     head = "POST {} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     start = head.format(options.path).encode()
-    load = Load(options.port, [b"%sContent-Length: %d\r\n\r\n%s" % (start, len(one), one)
-                               for one in bodies])  # fmt: skip
+    if options.path:
+        asked = [b"%sContent-Length: %d\r\n\r\n%s" % (start, len(one), one) for one in bodies]
+    else:
+        asked = [b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % one for one in bodies]
+    load = Load(options.port, asked)
     gc.disable()
     usual = OPEN_CONNECTIONS if options.rate else CONNECTIONS
     connections = await load.connect(options.connections or usual)

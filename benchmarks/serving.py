@@ -33,7 +33,11 @@ from benchmarks.load import Measured, load, measure
 from benchmarks.rival_services import started
 from features.schema import History
 from features.simulate import simulate
+from serving.current import Refresher
 from serving.run import Running, process, serving
+from serving.scorer import Scorer
+from serving.store import Store
+from training.bundle import load as load_bundle
 
 EVENTS, MOST_EVENTS, LEADS, MANY = 10, 50, 50, 100
 HEADERS = {"Content-Type": "application/json"}
@@ -98,6 +102,25 @@ def ours(scratch: Path, seconds: float, sustained: float, told: Told) -> None:
         for rate, long in ((200, sustained), (500, seconds), (1_000, sustained)):
             told[f"{rate:,}/s"] = measure(server, path, scratch / "reasons", long, rate)
         overload(server, scratch / "reasons", sustained, told)
+
+
+def stored(history: History, scratch: Path, seconds: float, told: Told) -> None:
+    """Load our service with leads whose current scores are stored."""
+    place = scratch / "store.db"
+    store = Store(place)
+    store.load(history)
+    open_leads = history.leads["lead_id"][~history.leads["lead_id"].isin(
+        history.outcomes["lead_id"])].tail(MANY)  # fmt: skip
+    paths = [f"/v1/leads/{lead}/score" for lead in open_leads]
+    (scratch / "paths").write_text("\n".join(paths))
+    refresher = Refresher(store)
+    refresher.serve(Scorer(load_bundle(scratch / "bundle")))
+    while refresher.step():
+        pass
+    store.close()
+    with serving(scratch / "bundle", place, free_port()) as server:
+        measure(server, "", scratch / "paths", 1)
+        told["by id, stored"] = measure(server, "", scratch / "paths", seconds)
 
 
 def overload(server: Running, asked: Path, seconds: float, told: Told) -> None:
@@ -180,6 +203,8 @@ def judge(told: Told) -> None:
     bar("score-p99-at-1000-over-200", told["1,000/s"].p99 / told["200/s"].p99, 3)
     bar("throughput-over-mlflow", plain.rate / peer.rate, 5, ">=")
     bar("throughput-over-bentoml", plain.rate / told["bentoml"].rate, 2, ">=")
+    bare = told["starlette, constant"].rate
+    bar("stored-score-over-starlette", told["by id, stored"].rate / bare, 0.5, ">=")
     many = told["100 leads"].rate / told[f"mlflow, 100 rows, {form}"].rate
     bar("hundred-leads-over-mlflow", many, 2, ">=")
 
@@ -197,6 +222,7 @@ def main() -> None:
         prepare(history, scratch)
         peers(scratch, seconds, told)
         ours(scratch, seconds, sustained, told)
+        stored(history, scratch, seconds, told)
         ratio = over_constant(history, scratch, requests)
     judge(told)
     bar("one-lead-over-constant", ratio, 3)

@@ -114,6 +114,10 @@ class Leadcast:
         assert found is not None
         return found
 
+    def current_score(self, lead_id: str) -> Entry:
+        """The current score of a lead, as the work list has it."""
+        return self._ask(Entry, "GET", _of(lead_id, "score"))
+
     def past_scores(self, lead_id: str) -> Iterator[PastScore]:
         """What was said of a lead, the latest first."""
         page: dict[str, Any] = {}

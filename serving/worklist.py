@@ -124,6 +124,18 @@ def work_list(store: Store, wanted: Wanted) -> bytes:
     return msgspec.json.encode(WorkList(entries, _cut(store, where, values, wanted), more))
 
 
+def entry_of(store: Store, lead_id: str) -> bytes:
+    """Answer with the current score of a lead. Raises :class:`Breach` (404) when it has none."""
+    found = store.rows(f"{_ENTRY}lead_id = ?", (lead_id,))
+    if not found:
+        raise Breach(
+            "no-current-score", "The lead has no current score",
+            "it is not stored, not open, not to be scored, or is scored in a moment",
+            remedy="score it: POST /v1/score", status=404,
+        )  # fmt: skip
+    return msgspec.json.encode(_entry(store, found[0]))
+
+
 def decide(store: Store, lead_id: str, made: NewDecision) -> bytes:
     """Keep a decision, and answer with it; the same one, sent again, is answered as it is kept.
 

@@ -21,6 +21,13 @@ async def _work_list(request: Request) -> Response:
     return answer(await in_thread(request.app.state.working, worklist.work_list, store, wanted))
 
 
+async def _current(request: Request) -> Response:
+    store, which = store_of(request), lead_of(request)
+    if not store.remote:
+        return answer(worklist.entry_of(store, which))  # quicker than to wait for a thread
+    return answer(await in_thread(request.app.state.working, worklist.entry_of, store, which))
+
+
 async def _decide(request: Request) -> Response:
     made = decode(_DECISION, await read_body(request))
     store, which = store_of(request), lead_of(request)
@@ -41,6 +48,13 @@ OPERATIONS = (
         "lead, or of another lead of its account, comes in, when another model takes over, and "
         "when it is a day old.",
         returns="A page of the list; with a capacity also where it cuts",
+    ),
+    Operation(
+        "current_score", "GET", "/v1/leads/{lead_id:path}/score", _current,
+        "The current score of a lead, as the work list has it", worklist.Entry, "score",
+        description="As it was made last, which `as_of` tells: within a second of a fact of the "
+        "lead, and a day old at most. It is not written to the ledger again.",
+        returns="Score and latest decision",
     ),
     Operation(
         "decide", "POST", "/v1/leads/{lead_id:path}/decisions", _decide,

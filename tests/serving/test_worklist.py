@@ -197,6 +197,9 @@ def test_over_http_the_list_follows_and_decisions_are_kept(service: httpx.Client
     held = service.get("/v1/leads/w%2F1/decisions").json()["decisions"]
     assert held == [later, told]
     assert mine(service)["decision"] == later
+    held = service.get("/v1/leads/w%2F1/score").json()
+    assert (held["lead_id"], held["decision"]) == ("w/1", later)
+    assert service.get("/v1/leads/nobody/score").status_code == 404
     nobody = service.post("/v1/leads/nobody/decisions", json=made)
     assert nobody.status_code == 404
 
