@@ -19,6 +19,7 @@ from serving.http import HANDLERS, answer
 from serving.keys import Keys
 from serving.openapi import described
 from serving.operation import Operation
+from serving.repeats import Repeats
 from serving.routes import ingest, models, privacy, score, worklist
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -36,7 +37,7 @@ def application() -> Starlette:
     routes = [_route(path) for path in dict.fromkeys(one.path for one in OPERATIONS)]
     routes.append(Route("/v1/openapi.json", _openapi, methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
-    app.state.refresher = None
+    app.state.refresher, app.state.repeats = None, Repeats()
     app.state.working = anyio.CapacityLimiter(2)
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -119,15 +120,29 @@ async def _score(request: Request) -> Response:
     body = await read_body(request)
     asked = api.read_envelope(body)
     state = request.app.state
-    scored = len(asked.leads) * (1 + (asked.since is not None) + len(asked.if_done))
-    desk, which = state.desk, request.scope["request_id"]
-    if scored <= INLINE_LEADS and len(body) <= INLINE_BYTES and not desk.blocks:
-        told, kept = desk.score(asked, which)
-    else:
-        told, kept = await in_thread(state.working, desk.score, asked, which)
+
+    async def work() -> tuple[bytes, list[Row]]:
+        return await _worked(state, asked, len(body), request.scope["request_id"])
+
+    repeated = request.headers.get("idempotency-key")
+    if repeated is not None and state.store is not None:
+        key_id = request.scope["key_id"]
+        return answer(await state.repeats.answer(state.store, key_id, repeated, body, work))
+    told, kept = await work()
     if kept:
         await state.store.write({"scores": kept})
     return answer(told)
+
+
+async def _worked(
+    state: Any, asked: api.Envelope, size: int, which: str
+) -> tuple[bytes, list[Row]]:
+    """Score in this thread what is little, and all else in another."""
+    scored = len(asked.leads) * (1 + (asked.since is not None) + len(asked.if_done))
+    desk: Desk = state.desk
+    if scored <= INLINE_LEADS and size <= INLINE_BYTES and not desk.blocks:
+        return desk.score(asked, which)
+    return await in_thread(state.working, desk.score, asked, which)
 
 
 async def _past(request: Request) -> Response:
@@ -144,7 +159,10 @@ OPERATIONS = (
     Operation(
         "score", "POST", "/v1/score", _score, "Score leads, by id or with their history",
         api.ScoreAnswer, "score", asks=api.ScoreRequest,
-        description="Each lead has its own result: a refused one never costs the others.",
+        description="Each lead has its own result: a refused one never costs the others. Where the "
+        "service has a store, a request with the header Idempotency-Key that is sent again within "
+        "a day is answered as it was, and is in the ledger once.",
+        refuses=((409, "The same request, by its Idempotency-Key, is being worked on"),),
         returns="One result a lead, in order; on disk where the service has a store",
     ),
     Operation(

@@ -56,4 +56,9 @@ VERSIONS: tuple[tuple[str, ...], ...] = (
         "reasons TEXT NOT NULL, PRIMARY KEY (lead_id)) {clustered}",
         "CREATE INDEX current_scores_ranked ON current_scores (worth DESC, lead_id)",
     ),
+    (
+        "CREATE TABLE repeats (repeat_id {id} NOT NULL, answered_at BIGINT NOT NULL, "
+        "body_digest TEXT NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (repeat_id)) {clustered}",
+        "CREATE INDEX repeats_in_turn ON repeats (answered_at)",
+    ),
 )

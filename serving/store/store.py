@@ -183,6 +183,7 @@ class Store:
         with self._database.writing() as session:
             for table in OF_A_LEAD:
                 session.rows(f"DELETE FROM {table} WHERE lead_id = ?", (lead_id,))
+            session.rows("DELETE FROM repeats")  # answers, which name leads
             session.insert("erasures", [tombstone])
         self._database.purge()
 

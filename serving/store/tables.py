@@ -29,6 +29,7 @@ KEYS = {
     "decisions": ("lead_id", "decision_id"),
     "erasures": ("erasure_id",),
     "current_scores": ("lead_id",),
+    "repeats": ("repeat_id",),
 }
 HELD = {"leads": "attributes", "events": "properties"}
 """The column, JSON text, of what the contract does not name."""
@@ -55,6 +56,9 @@ _OWN = {
         "probability": "amount", "value": "amount?", "value_low": "amount?",
         "value_high": "amount?", "expected_value": "amount?", "expected_low": "amount?",
         "expected_high": "amount?", "grade": "text", "route": "text", "reasons": "text",
+    },
+    "repeats": {
+        "repeat_id": "key", "answered_at": "time", "body_digest": "text", "answer": "text",
     },
     "erasures": {
         "erasure_id": "key", "erased_at": "time", "key_id": "text?", "facts": "count",

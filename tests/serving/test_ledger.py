@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from features.schema import History
+from serving.problems import Breach
+from serving.repeats import Repeats
+from serving.store import Store
 from tests.serving.asking import Asking
 
 
@@ -81,3 +86,46 @@ def test_an_id_that_no_store_can_hold_is_refused_alone(service: httpx.Client) ->
     assert (refused["status"], scored["status"]) == ("refused", "scored")
     assert refused["problem"]["field"] == "leads[0].lead_id"
     assert len(past(service, "beside NUL")) == 1
+
+
+def test_a_request_that_is_sent_again_is_answered_as_it_was_and_kept_once(
+    service: httpx.Client,
+) -> None:
+    lead = {"lead_id": "sent again", "created_at": "2026-01-01T00:00:00Z"}
+    body, headers = {"leads": [lead], "reasons": 1}, {"Idempotency-Key": "a-request"}
+    first = service.post("/v1/score", json=body, headers=headers)
+    assert first.status_code == 200
+    again = service.post("/v1/score", json=body, headers=headers)
+    assert again.content == first.content
+    assert len(past(service, "sent again")) == 1
+    other = service.post("/v1/score", json={**body, "reasons": 2}, headers=headers)
+    assert (other.status_code, other.json()["field"]) == (422, "Idempotency-Key")
+    service.post("/v1/score", json=body, headers={"Idempotency-Key": "another"})
+    assert len(past(service, "sent again")) == 2
+    for bad in ("", "x" * 256):
+        refused = service.post("/v1/score", json=body, headers={"Idempotency-Key": bad})
+        assert refused.json()["field"] == "Idempotency-Key"
+    service.request("DELETE", "/v1/leads/sent again")
+    fresh = service.post("/v1/score", json=body, headers=headers)
+    assert fresh.json()["as_of"] > first.json()["as_of"], "the answer was forgotten with the lead"
+
+
+def test_the_same_request_is_worked_on_once_at_a_time(tmp_path: Path) -> None:
+    store, repeats, runs = Store(tmp_path / "store.db"), Repeats(), list[int]()
+
+    async def work() -> tuple[bytes, list[Any]]:
+        runs.append(1)
+        await asyncio.sleep(0.05)
+        return b"told", []
+
+    async def scene() -> list[Any]:
+        asked = [repeats.answer(store, "key", "one", b"body", work) for _ in range(4)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    told = asyncio.run(scene())
+    assert told.count(b"told") == len(runs) == 1
+    assert [one.status for one in told if isinstance(one, Breach)] == [409] * 3
+    assert asyncio.run(repeats.answer(store, "key", "one", b"body", work)) == b"told"
+    assert asyncio.run(repeats.answer(store, "another", "one", b"body", work)) == b"told"
+    assert len(runs) == 2
+    store.close()
