@@ -25,6 +25,9 @@ PRESSURE_SECONDS = 8.0
 What is served late in that trial has to be less than a hundredth of what is served until the next.
 """
 
+CALM = 32
+"""So many that come one after another and need not wait end the pressure at once."""
+
 RUNNING, THREADED = 64, 16
 
 _Made = TypeVar("_Made")
@@ -71,18 +74,22 @@ class Gate:
         self._most_running = running
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
         self._taken = self._watching = False
-        self._pressed = 0.0
+        self._pressed, self._calm = 0.0, 0
         self._pace, self._last = 0.001, 0.0
 
     def check(self) -> None:
         """Refuse now whom :meth:`enter` would refuse now. Raises :class:`Breach` (503)."""
         if self._free():
+            self._calm += 1
+            if self._calm >= CALM:
+                self._pressed = 0.0
             return
         at = time.monotonic()
         patience = PRESSED if at < self._pressed else PATIENCE
         if (len(self._waiting) + 1) * self._pace > patience:
             if at >= self._pressed:
                 self._pressed = at + PRESSURE_SECONDS
+            self._calm = 0
             raise overloaded()
 
     def _free(self) -> bool:
@@ -90,10 +97,10 @@ class Gate:
 
     async def enter(self) -> None:
         """Wait for a turn; :meth:`leave` gives the slot back. Raises :class:`Breach` (503)."""
+        self.check()
         if self._free():
             self._begin(time.monotonic())
             return
-        self.check()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((time.monotonic(), turn))
         try:

@@ -23,7 +23,7 @@ from serving import keys, run
 from serving.app import OPERATIONS
 from serving.cli import main
 from serving.keys import SCOPES, KeysError
-from serving.limits import PATIENCE, Bucket, Gate
+from serving.limits import CALM, PATIENCE, Bucket, Gate
 from serving.operation import Operation, Scope
 from serving.problems import Breach
 from tests.serving.asking import free_port
@@ -359,6 +359,11 @@ def test_the_gate_refuses_at_once_whose_turn_would_come_too_late() -> None:
         assert max(answered) < 0.4  # not half a second, as a hundred take one after another
         again, _ = await crowd(gate, 100, 0.005)
         assert 1 <= sum(again) < sum(served), "the queue is kept short where there is no end of it"
+        for _ in range(CALM):
+            assert await asked(gate, 0, [], 0.0)
+            await asyncio.sleep(0)
+        calm, _ = await crowd(gate, 2, 0.001)
+        assert all(calm), "and is usual again when who comes need not wait"
 
     asyncio.run(scene())
 
