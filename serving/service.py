@@ -28,7 +28,10 @@ from serving.scorer import Scorer
 from serving.store import Store, StoreUnavailable
 from training import bundle
 
-BUNDLE = Path(os.environ.get("LEADCAST_BUNDLE", ".leadcast/champion"))
+INSIDE = Path(__file__).parent.parent / "champion"  # of a Bento: see serving.bento
+BUNDLE = Path(
+    os.environ.get("LEADCAST_BUNDLE") or (INSIDE if INSIDE.is_dir() else ".leadcast/champion")
+)
 STORE = os.environ.get("LEADCAST_STORE")
 POLICY = os.environ.get("LEADCAST_POLICY")
 CONFIG: dict[str, Any] = {

@@ -177,3 +177,24 @@ def rehearse(
     console.print(table.to_string(float_format=lambda x: f"{x:,.0f}"), markup=False)
     if told.seen:
         console.print("  [yellow]The model has learned from that time[/]: both look too good.")
+
+
+@click.command()
+@bundle_option
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
+              help="Also write it as one file, for `bentoml import`.")  # fmt: skip
+def bento(bundle: Path, out: Path | None) -> None:
+    """Build a Bento: the service with this model inside, and a Containerfile.
+
+    \b
+    It goes into BentoML's store (BENTOML_HOME), named by the model's version:
+      leadcast bento
+      bentoml serve leadcast:latest
+      bentoml containerize leadcast:latest
+    """
+    from serving.bento import build
+
+    made = build(bundle)
+    console.print(f"  {made.tag}")
+    if out is not None:
+        console.print(f"  {made.export(str(out))}", markup=False)
