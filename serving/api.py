@@ -21,6 +21,11 @@ MOST_LEADS, MOST_EVENTS = 1_000, 10_000
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=1_000)]
+NO_NUL = r"^[^\u0000]*$"
+"""No database holds the character NUL in a text."""
+
+KeptId = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_NUL)]
+KeptText = Annotated[str, Meta(max_length=1_000, pattern=NO_NUL)]
 Time = (
     Annotated[
         datetime,

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving import logs
-from serving.problems import Breach, Problem, invalid
+from serving.problems import Breach, Problem
 from serving.store import Store, StoreUnavailable
 
 MOST_BYTES = 16 * 2**20
@@ -59,10 +59,11 @@ def store_of(request: Request) -> Store:
 
 
 def lead_of(request: Request) -> str:
-    """The lead that a path names. Raises :class:`Breach` for an id that no store can hold."""
+    """The lead that a path names. Raises :class:`Breach` (404) for an id that no store can hold."""
     lead_id: str = request.path_params["lead_id"]
     if "\0" in lead_id:
-        raise invalid("lead_id", "text with a NUL character", "take the character out")
+        raise Breach("no-such-lead", "There is no such lead", "no id holds the character NUL",
+                     "lead_id", "take the character out", 404)  # fmt: skip
     return lead_id
 
 

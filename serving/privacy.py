@@ -9,7 +9,7 @@ import msgspec
 
 from features.times import iso, now
 from serving import api
-from serving.problems import Breach, invalid
+from serving.problems import Breach
 from serving.store import Store
 from serving.store.tables import HELD, TIMES
 
@@ -25,7 +25,7 @@ class Consent(api.Strict, frozen=True):
     given: bool
     purpose: Literal["scoring"] = "scoring"
     at: api.Time | None = None
-    source: api.Text | None = None
+    source: api.KeptText | None = None
 
 
 class Consented(msgspec.Struct, frozen=True):
@@ -54,8 +54,6 @@ class Erased(msgspec.Struct, frozen=True):
 
 def consented(store: Store, lead_id: str, word: Consent) -> bytes:
     """Record a word of consent, and answer with it. Raises :class:`Breach`."""
-    if "\0" in (word.source or ""):
-        raise invalid("source", "text with a NUL character", "take the character out")
     at = now() if word.at is None else api.read_time(word.at, "at")
     row = (lead_id, word.purpose, at, int(word.given), word.source or None)
     if store.put_rows({"consents": [row]})["consents"] == ["conflict"]:

@@ -15,7 +15,7 @@ from msgspec import Meta
 from features.times import iso, now
 from serving import api
 from serving.decide import Grade, Route
-from serving.problems import Breach, invalid
+from serving.problems import Breach
 from serving.reasons import Reason
 from serving.scorer import Amount, Row
 from serving.store import Store
@@ -59,10 +59,10 @@ class Decisions(msgspec.Struct, frozen=True):
 class NewDecision(api.Strict, frozen=True):
     """A decision of a person, who may overrule the score; ``decision_id`` is the caller's."""
 
-    decision_id: api.Id
+    decision_id: api.KeptId
     route: Route
-    reason: Annotated[str, Meta(min_length=1, max_length=1_000)]
-    decided_by: api.Id | None = None
+    reason: Annotated[str, Meta(min_length=1, max_length=1_000, pattern=api.NO_NUL)]
+    decided_by: api.KeptId | None = None
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -142,8 +142,6 @@ def decide(store: Store, lead_id: str, made: NewDecision) -> bytes:
     Raises :class:`Breach` (404) for a lead that is not stored, (409) for another decision under the
     id.
     """
-    if "\0" in made.decision_id + made.reason + (made.decided_by or ""):
-        raise invalid("reason", "text with a NUL character", "take the character out")
     if not store.rows("SELECT 1 FROM leads WHERE lead_id = ?", (lead_id,)):
         raise Breach("no-such-lead", "The lead is not stored", "the store knows no such lead",
                      remedy="store the lead first", status=404)  # fmt: skip

@@ -13,7 +13,7 @@ from features.schema import History
 from tests.histories import FEATURE_SETS, histories
 from tests.judge import Fact, records
 
-CASES, ENOUGH = 1_000, 10
+CASES, ENOUGH = 1_000, 5
 ODDITIES = {
     "two events of a lead at one time",
     "two changes of a field at one time",

@@ -200,6 +200,8 @@ def test_over_http_the_list_follows_and_decisions_are_kept(service: httpx.Client
     held = service.get("/v1/leads/w%2F1/score").json()
     assert (held["lead_id"], held["decision"]) == ("w/1", later)
     assert service.get("/v1/leads/nobody/score").status_code == 404
+    spoilt = service.post("/v1/leads/w%2F1/decisions", json={**made, "decided_by": "a\0b"})
+    assert (spoilt.status_code, spoilt.json()["field"]) == (422, "decided_by")
     nobody = service.post("/v1/leads/nobody/decisions", json=made)
     assert nobody.status_code == 404
 
