@@ -20,10 +20,11 @@ from serving.keys import Keys
 from serving.openapi import described
 from serving.operation import Operation
 from serving.repeats import Repeats
-from serving.routes import ingest, models, privacy, score, worklist
+from serving.routes import ingest, jobs, models, privacy, score, worklist
 
 OPERATIONS: tuple[Operation, ...] = (
     *score.OPERATIONS,
+    *jobs.OPERATIONS,
     *models.OPERATIONS,
     *ingest.OPERATIONS,
     *worklist.OPERATIONS,

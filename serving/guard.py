@@ -11,19 +11,22 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
+from starlette.requests import Request
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Asgi
 
 from serving import logs, metrics
 from serving.health import Health
-from serving.http import answer, failed, problem_answer
+from serving.http import answer, failed, problem_answer, unavailable
 from serving.keys import SCOPES, Key, Keys, is_loopback
 from serving.limits import Bucket, Gate
 from serving.operation import Operation, Scope
 from serving.problems import Breach
+from serving.store import StoreUnavailable
 
 BODY_SECONDS, SLOWEST = 10.0, 64 * 1024
 """A body has ten seconds, and one more for each 64 KiB of it."""
@@ -119,15 +122,31 @@ class Guard:
             visit.gate.check()  # before the body is read, which costs as much again
         else:
             await visit.begin()
-        await self._api(visit.scope, visit.receive, visit.send)
+        if operation is None:
+            await self._api(visit.scope, visit.receive, visit.send)
+        else:
+            await self._do(operation, visit)
+
+    async def _do(self, operation: Operation, visit: Visit) -> None:
+        """Answer as the application's router would, without looking for the operation again."""
+        visit.scope["app"] = self._api
+        request = Request(visit.scope, visit.receive, visit.send)
+        try:
+            made = await operation.handler(request)
+        except StoreUnavailable as error:
+            made = await unavailable(request, error)
+        await visit.say(made)
 
     def _operation(self, scope: Asgi) -> Operation | None:
+        """What is asked for; the parts of its path are left in the scope."""
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        scope["path_params"] = {}
         found = self._plain.get((method, scope["path"]))
         if found is not None:
             return found
         for its, shape, one in self._shaped:
-            if its == method and shape.match(scope["path"]):
+            if its == method and (parts := shape.match(scope["path"])):
+                scope["path_params"] = parts.groupdict()
                 return one
         return None
 
@@ -259,7 +278,8 @@ _REFUSING = {
 }  # fmt: skip
 
 
-def _is_loopback(address: Sequence[Any] | None) -> bool:
+@lru_cache
+def _is_loopback(address: tuple[Any, ...] | None) -> bool:
     return address is not None and is_loopback(address[0])
 
 

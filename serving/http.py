@@ -22,13 +22,7 @@ async def read_body(request: Request) -> bytes:
 
     Bytes are counted as they come: a chunked body does not say how long it is.
     """
-    sort = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if sort != "application/json":
-        raise Breach(
-            "unsupported-media-type", "The body is not declared as JSON",
-            "the header Content-Type does not say application/json",
-            remedy="send Content-Type: application/json", status=415,
-        )  # fmt: skip
+    declared(request, "application/json")
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > MOST_BYTES:
         raise _too_large()
@@ -39,6 +33,16 @@ async def read_body(request: Request) -> bytes:
             raise _too_large()
         parts.append(part)
     return b"".join(parts)
+
+
+def declared(request: Request, media: str) -> None:
+    """Raises :class:`Breach` (415) when a body is not declared to be of a media type."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != media:
+        raise Breach(
+            "unsupported-media-type", f"The body is not declared as {media}",
+            f"the header Content-Type does not say {media}",
+            remedy=f"send Content-Type: {media}", status=415,
+        )  # fmt: skip
 
 
 def _too_large() -> Breach:
@@ -101,7 +105,8 @@ def failed() -> Breach:
                   remedy="try again; if it lasts, see the log", status=500)  # fmt: skip
 
 
-async def _unavailable(request: Request, error: StoreUnavailable) -> Response:
+async def unavailable(request: Request, error: StoreUnavailable) -> Response:
+    """Answer that the store cannot do it now."""
     request.scope["reason"] = "store-unavailable"
     logs.event("store-unavailable", reason=str(error))
     made = Breach(
@@ -112,6 +117,6 @@ async def _unavailable(request: Request, error: StoreUnavailable) -> Response:
 
 
 HANDLERS: dict[Any, Any] = {
-    Breach: _breached, HTTPException: _no_such, StoreUnavailable: _unavailable, Exception: _failed,
+    Breach: _breached, HTTPException: _no_such, StoreUnavailable: unavailable, Exception: _failed,
 }  # fmt: skip
 """What became of an exception: problem details, never a traceback."""

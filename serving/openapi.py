@@ -93,13 +93,13 @@ def _operation(
     if parameters:
         made["parameters"] = parameters
     if one.asks:
-        content = {"application/json": {"schema": schemas[one.asks]}}
+        content = {one.takes: {"schema": schemas[one.asks]}}
         made["requestBody"] = {"required": True, "content": content}
     if one.scope is not None:
         made["security"] = [{"key": [one.scope]}]
     made["responses"] = {
         str(one.status): _response(
-            str(one.status), one.returns or one.summary, schemas[one.answers], "application/json"
+            str(one.status), one.returns or one.summary, schemas[one.answers], one.gives
         ),
         **{
             status: _response(status, text, problem, "application/problem+json")

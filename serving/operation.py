@@ -17,7 +17,8 @@ class Operation:
     """One method on one path.
 
     ``asks`` and ``answers`` are the msgspec types of the bodies, ``query`` a struct whose fields
-    are the query parameters; ``scope`` is what a key must have been given to call it (None: it is
+    are the query parameters; ``takes`` and ``gives`` are media types, of lines of such bodies where
+    they say so; ``scope`` is what a key must have been given to call it (None: it is
     open to everybody). ``name`` is the operationId, unique; ``refuses`` are statuses of
     problems that only this operation has, with what they mean.
     """
@@ -31,6 +32,8 @@ class Operation:
     scope: Scope | None
     asks: Any = None
     query: Any = None
+    takes: str = "application/json"
+    gives: str = "application/json"
     status: int = 200
     description: str = ""
     returns: str = ""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # before bentoml is imported; the word, not 1
+if "lightgbm" not in sys.modules:  # which imports scikit-learn where it is there: a second
+    sys.modules["sklearn"] = None  # type: ignore[assignment]
+    import lightgbm  # noqa: F401
+
+    del sys.modules["sklearn"]
 
 import bentoml
 import click
@@ -22,6 +28,7 @@ from serving.app import HEALTH, KEYS, application, guarded
 from serving.champion import Champion
 from serving.current import Refresher
 from serving.decide import Policy
+from serving.jobs import Jobs, jobs_beside
 from serving.keys import KeysError, require
 from serving.routes.score import Desk
 from serving.scorer import Scorer
@@ -34,6 +41,7 @@ BUNDLE = Path(
 )
 STORE = os.environ.get("LEADCAST_STORE")
 POLICY = os.environ.get("LEADCAST_POLICY")
+JOBS = Path(os.environ.get("LEADCAST_JOBS") or jobs_beside(STORE))
 CONFIG: dict[str, Any] = {
     "workers": 1,
     "envs": [{"name": "OMP_NUM_THREADS", "value": "1"}],
@@ -43,6 +51,9 @@ CONFIG: dict[str, Any] = {
     "logging": {"access": {"enabled": False}},
     "tracing": {"excluded_urls": [".*"]},
 }
+
+_TURN_SECONDS = 0.001
+"""So long a thread that reads a batch or refreshes scores keeps a request waiting for its turn."""
 
 app = application()
 connections.install()
@@ -61,10 +72,14 @@ TimeoutMiddleware.__call__ = _untimed
 
 
 def settle_down() -> None:
-    """After warm-up: what is there now stays, and is never walked by the collector again."""
+    """After warm-up: what is there now stays, and is never walked by the collector again.
+
+    And no thread keeps the others waiting for long.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    sys.setswitchinterval(_TURN_SECONDS)
 
 
 def _host() -> str:
@@ -121,9 +136,11 @@ class Leadcast:
         if store is not None:
             HEALTH.lacks = partial(_lack, store)
         HEALTH.drain_on_end()
+        jobs = app.state.jobs = Jobs(JOBS, BUNDLE)
         logs.event("started", access="keys" if KEYS else "open to this machine: no LEADCAST_KEYS")
         settle_down()
         champion.watch()
+        jobs.start()
         if refresher is not None:
             refresher.start()
 

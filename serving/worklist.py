@@ -6,7 +6,7 @@ import math
 import struct
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import numpy as np
@@ -108,8 +108,11 @@ _LATEST = (
     "WHERE lead_id = ? ORDER BY decided_at DESC, decision_id DESC"
 )
 _ENTRY = (
-    "SELECT lead_id, as_of, model_version, probability, expected_value, expected_low, "
-    "expected_high, grade, route, reasons, worth FROM current_scores WHERE "
+    "SELECT c.lead_id, as_of, model_version, probability, expected_value, expected_low, "
+    "expected_high, grade, c.route, reasons, worth, decision_id, decided_at, d.route, reason, "
+    "decided_by, advised FROM current_scores c LEFT JOIN decisions d ON d.lead_id = c.lead_id AND "
+    "decision_id = (SELECT decision_id FROM decisions WHERE lead_id = c.lead_id "
+    "ORDER BY decided_at DESC, decision_id DESC LIMIT 1) WHERE "
 )
 
 
@@ -117,23 +120,21 @@ def work_list(store: Store, wanted: Wanted) -> bytes:
     """Answer with a page of the work list."""
     where, values = _filter(wanted)
     found = store.rows(*_page(where, values, wanted))
-    entries = [_entry(store, row) for row in found]
-    more = None
-    if len(found) == wanted.limit:
-        more = _cursor(found[-1][-1], found[-1][0])
+    entries = [_entry(row) for row in found]
+    more = _cursor(found[-1][10], found[-1][0]) if len(found) == wanted.limit else None
     return msgspec.json.encode(WorkList(entries, _cut(store, where, values, wanted), more))
 
 
 def entry_of(store: Store, lead_id: str) -> bytes:
     """Answer with the current score of a lead. Raises :class:`Breach` (404) when it has none."""
-    found = store.rows(f"{_ENTRY}lead_id = ?", (lead_id,))
+    found = store.rows(f"{_ENTRY}c.lead_id = ?", (lead_id,))
     if not found:
         raise Breach(
             "no-current-score", "The lead has no current score",
             "it is not stored, not open, not to be scored, or is scored in a moment",
             remedy="score it: POST /v1/score", status=404,
         )  # fmt: skip
-    return msgspec.json.encode(_entry(store, found[0]))
+    return msgspec.json.encode(_entry(found[0]))
 
 
 def decide(store: Store, lead_id: str, made: NewDecision) -> bytes:
@@ -163,7 +164,7 @@ def decisions(store: Store, lead_id: str) -> list[Decision]:
 
 def _filter(wanted: Wanted) -> tuple[str, list[Any]]:
     parts, values = ["probability >= ?"], list[Any]([wanted.least_probability])
-    for column, held in (("route", wanted.route), ("grade", wanted.grade)):
+    for column, held in (("c.route", wanted.route), ("grade", wanted.grade)):
         if held is not None:
             parts.append(f"{column} = ?")
             values.append(held)
@@ -174,19 +175,18 @@ def _page(where: str, values: Sequence[Any], wanted: Wanted) -> tuple[str, list[
     given = list(values)
     if wanted.cursor is not None:
         worth, last = _read_cursor(wanted.cursor)
-        where += " AND (worth < ? OR (worth = ? AND lead_id > ?))"
+        where += " AND (worth < ? OR (worth = ? AND c.lead_id > ?))"
         given += [worth, worth, last]
-    statement = f"{_ENTRY}{where} ORDER BY worth DESC, lead_id LIMIT ?"
+    statement = f"{_ENTRY}{where} ORDER BY worth DESC, c.lead_id LIMIT ?"
     return statement, [*given, wanted.limit]
 
 
-def _entry(store: Store, row: Row) -> Entry:
-    lead, as_of, version, chance, mean, low, high, grade, route, reasons, _ = row
-    latest = store.rows(f"{_LATEST} LIMIT 1", (lead,))
-    decision = Decision(latest[0][0], iso(latest[0][1]), *latest[0][2:]) if latest else None
+def _entry(row: Row) -> Entry:
+    lead, as_of, version, chance, mean, low, high, grade, route, reasons, _, which, at, *rest = row
     return Entry(
         lead, iso(as_of), version, chance, None if mean is None else Amount(mean, low, high), grade,
-        route, msgspec.json.decode(reasons, type=list[Reason]), decision,
+        route, cast(list[Reason], msgspec.Raw(reasons)),  # as they were encoded
+        None if which is None else Decision(which, iso(at), *rest),
     )  # fmt: skip
 
 
@@ -195,7 +195,7 @@ def _cut(store: Store, where: str, values: Sequence[Any], wanted: Wanted) -> Cut
         return None
     most = int(wanted.capacity.partition("/")[0])
     rows = store.rows(
-        "SELECT worth, probability, value, value_low, value_high FROM current_scores "
+        "SELECT worth, probability, value, value_low, value_high FROM current_scores c "
         f"WHERE {where} ORDER BY worth DESC, lead_id LIMIT ?",
         [*values, most],
     )

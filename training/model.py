@@ -18,7 +18,7 @@ from training.grow import Encoded, Grower, here
 from training.ladder import Rung, climb
 from training.recipe import Recipe, folds_by_lead, lead_weights, threads
 from training.spread import Spread, fit_spread
-from training.value import ValueHead, fit_value
+from training.value import ValueHead, deals_of, fit_value
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -131,10 +131,10 @@ def train(
     calibration = choose(raw, converted[crossed], data.as_of[crossed], lead[crossed], delay)
     del trees  # the binned rows, before those of the value head
     say("value head")
-    value_head = fit_value(data, encoder, recipe, grower)
-    model = LeadModel(data.features, encoder, booster, calibration, value_head, rungs=rungs)
-    if value_head is None:
-        return model
+    deals = deals_of(data, encoder)
+    if deals is None:
+        return LeadModel(data.features, encoder, booster, calibration, None, rungs=rungs)
+    value_head = fit_value(deals, recipe, grower)
     say("interval of the expected value")
-    spread = fit_spread(data.where(crossed), encoder, calibration(raw))
-    return replace(model, spread=spread)
+    spread = fit_spread(data.where(crossed), deals, calibration(raw))
+    return LeadModel(data.features, encoder, booster, calibration, value_head, spread, rungs)

@@ -15,11 +15,10 @@ import numpy.typing as npt
 from scipy.special import logit
 
 from training.dataset import Training
-from training.encode import Encoder
 from training.grow import Encoded
 from training.linear import Ridge, fit_linear
 from training.recipe import folds_by_lead, lead_weights
-from training.value import calmed
+from training.value import Deals
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,6 +27,9 @@ _REACH = NormalDist().inv_cdf((1 + LEVEL) / 2)
 _BINS, _BIN_ROWS = 8, 50
 _EDGE, _LEAST_CHANCE = 1e-9, 1e-4
 _FEW_DEALS, _UNKNOWN = 10, 1.0
+
+_LOOKED = 20_000
+"""Doubt is averaged over so many rows, evenly spaced: more would cost time and change nothing."""
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -63,36 +65,27 @@ class Spread(msgspec.Struct, frozen=True):
         )
 
 
-def fit_spread(data: Training, encoder: Encoder, honest: Floats) -> Spread:
-    """Read off rows, the won among them, and the chances that folds by lead gave them (n,).
+def fit_spread(data: Training, deals: Deals, honest: Floats) -> Spread:
+    """Read off rows, the won deals, and the chances that folds by lead gave the rows (n,).
 
     The ridge of the log-odds takes one Newton step from there. Rows of a lead count as what they
     are worth together.
     """
-    rows, lead = Encoded(data, encoder), data.lead_number
+    rows, lead = Encoded(data, deals.rows.encoder), data.lead_number
     chance = np.clip(honest, _LEAST_CHANCE, 1 - _LEAST_CHANCE)
     told, odds = chance * (1 - chance), logit(chance)
     target = odds + (data.converted - chance) / told
     ridge = fit_linear(rows, target, lead_weights(lead) * told, folds_by_lead(lead), lead)
+    looked = np.arange(len(rows)) % -(-len(rows) // _LOOKED) == 0
+    rows, odds = rows.where(looked), odds[looked]
     doubt = _doubt(ridge, rows)
     bins = int(np.clip(len(odds) // _BIN_ROWS, 1, _BINS))
     parts = np.array_split(np.argsort(odds, kind="stable"), bins)
     return Spread(
         tuple(float(np.median(odds[part])) for part in parts),
         tuple(_root_mean_square(doubt[part]) for part in parts),
-        _of_values(data, rows),
+        _UNKNOWN if deals.leads < _FEW_DEALS else _root_mean_square(_doubt(deals.ridge, rows)),
     )
-
-
-def _of_values(data: Training, rows: Encoded) -> float:
-    """The doubt of the log of the mean deal value, over all rows, won or not."""
-    won = data.converted & (np.nan_to_num(data.value) > 0)
-    lead = np.unique(data.lead_number[won], return_inverse=True)[1]
-    if not won.any() or lead.max() + 1 < _FEW_DEALS:
-        return _UNKNOWN
-    deals = calmed(rows.where(won), data.value[won], lead)
-    ridge = fit_linear(deals.rows, np.log(deals.value), deals.weight, deals.groups, lead)
-    return _root_mean_square(_doubt(ridge, rows))
 
 
 def _doubt(ridge: Ridge, rows: Encoded) -> Floats:

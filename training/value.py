@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, combinations
 
 import lightgbm as lgb
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from training.dataset import Training
 from training.encode import Encoder
 from training.grow import Encoded, Grower, out_of_fold
-from training.linear import Linear, fit_linear
+from training.linear import Linear, Ridge, fit_linear
 from training.recipe import Recipe, folds_by_lead, lead_weights, threads
 
 Floats = npt.NDArray[np.float64]
@@ -69,32 +70,25 @@ class ValueHead:
         return total
 
 
-def fit_value(data: Training, encoder: Encoder, recipe: Recipe, grower: Grower) -> ValueHead | None:
-    """Fitted to the rows of won deals of known, positive value; None when there are none.
+def fit_value(deals: Deals, recipe: Recipe, grower: Grower) -> ValueHead:
+    """Fitted to values that no single deal dominates.
 
-    Members are fitted to values that no single deal dominates (:func:`calmed`), predicted out of
-    fold, and the set of members whose mean has the least gamma deviance there is the head.
+    Members are predicted out of fold, and the set of members whose mean has the least gamma
+    deviance there is the head.
     """
-    won = data.converted & (np.nan_to_num(data.value) > 0)
-    if not won.any():
-        return None
-    lead = np.unique(data.lead_number[won], return_inverse=True)[1]
-    unit = float(np.median(data.value[won]))
-    value = data.value[won] / unit
-    deals = calmed(Encoded(data.where(won), encoder), value, lead)
     members = _members(deals, recipe, grower)
-    part = deals.crossed
+    part, lead = deals.crossed, deals.lead
     actual, weight = deals.value[part], deals.weight[part]
     total = float((weight * actual).sum())
     factor = {name: total / (weight * np.exp(one.said)).sum() for name, one in members.items()}
     said = {name: factor[name] * np.exp(one.said) for name, one in members.items()}
     chosen = min(_choices(members), key=lambda names: _deviance(_mean(said, names), actual, weight))
     made = {name: members[name].finished() for name in chosen}
-    ratio = value[part] / _mean(said, chosen)
+    ratio = deals.actual[part] / _mean(said, chosen)
     return ValueHead(
         {name: one for name, one in made.items() if isinstance(one, lgb.Booster)},
         next((one for one in made.values() if isinstance(one, Linear)), None),
-        {name: unit * float(factor[name]) / len(chosen) for name in chosen},
+        {name: deals.unit * float(factor[name]) / len(chosen) for name in chosen},
         _quantiles(ratio, weight, weight.sum() / len(np.unique(lead[part]))),
     )
 
@@ -118,9 +112,14 @@ def tamed(value: Floats, lead: Ints) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Deals:
-    """Rows of won deals, tamed values in units of the median, weights, folds and leads (n,)."""
+    """Rows of won deals of known, positive value: their weights, folds and leads (n,).
+
+    ``actual`` are the values in ``unit``s, their median; ``value`` the same, tamed.
+    """
 
     rows: Encoded
+    unit: float
+    actual: Floats
     value: Floats
     weight: Floats
     groups: Ints
@@ -131,20 +130,37 @@ class Deals:
         """Which rows are predicted out of fold."""
         return self.groups >= 0
 
+    @property
+    def leads(self) -> int:
+        """How many deals there are."""
+        return int(self.lead.max()) + 1
 
-def calmed(rows: Encoded, value: Floats, lead: Ints) -> Deals:
-    """Won deals whose surprises are tamed: what a deal is worth beyond what its features say.
+    @cached_property
+    def ridge(self) -> Ridge:
+        """A ridge regression on the logs of tamed values."""
+        return fit_linear(self.rows, np.log(self.value), self.weight, self.groups, self.lead)
 
-    ``value`` is that of each row (n,), ``lead`` the number of its deal. What features say is taken
-    from a first ridge of logs, out of fold; of few deals, it is the same for all.
+
+def deals_of(data: Training, encoder: Encoder) -> Deals | None:
+    """The won deals of a training set, their surprises tamed; None when there are none.
+
+    A surprise is what a deal is worth beyond what its features say. What they say is taken from a
+    first ridge of logs, out of fold; of few deals, it is the same for all.
     """
+    won = data.converted & (np.nan_to_num(data.value) > 0)
+    if not won.any():
+        return None
+    lead = np.unique(data.lead_number[won], return_inverse=True)[1]
+    unit = float(np.median(data.value[won]))
+    actual = data.value[won] / unit
     weight, groups = lead_weights(lead), folds_by_lead(lead)
-    usual = np.zeros(len(value))
-    if lead.max() + 1 >= LEAST_DEALS:
-        pilot = fit_linear(rows, np.log(value), weight, groups, lead)
-        usual = np.concatenate([pilot.linear(matrix) for _, matrix in rows.blocks()])
-        usual[groups >= 0] = pilot.said
-    return Deals(rows, np.exp(usual) * tamed(value / np.exp(usual), lead), weight, groups, lead)
+    deals = Deals(Encoded(data.where(won), encoder), unit, actual, actual, weight, groups, lead)
+    usual = np.zeros(len(actual))
+    if deals.leads >= LEAST_DEALS:
+        pilot = deals.ridge
+        usual = np.concatenate([pilot.linear(matrix) for _, matrix in deals.rows.blocks()])
+        usual[deals.crossed] = pilot.said
+    return replace(deals, value=np.exp(usual) * tamed(actual / np.exp(usual), lead))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,14 +173,12 @@ class _Member:
 
 def _members(deals: Deals, recipe: Recipe, grower: Grower) -> dict[str, _Member]:
     """The contenders that so many won leads can carry, the one that says the same of all first."""
-    columns, leads = len(deals.rows.encoder.names), int(deals.lead.max()) + 1
+    columns, leads = len(deals.rows.encoder.names), deals.leads
     level = Linear.constant(float(np.log(np.average(deals.value, weights=deals.weight))), columns)
     members = {"constant": _Member(np.full(int(deals.crossed.sum()), level.intercept),
                                    lambda: level)}  # fmt: skip
     if leads >= LEAST_DEALS:
-        logs = np.log(deals.value)
-        ridge = fit_linear(deals.rows, logs, deals.weight, deals.groups, deals.lead)
-        members["ridge"] = _Member(ridge.said, lambda: ridge.linear)
+        members["ridge"] = _Member(deals.ridge.said, lambda: deals.ridge.linear)
     if leads >= LEAST_FOR_TREES:
         members |= {name: _grown(name, deals, recipe, grower) for name in TREES}
     return members

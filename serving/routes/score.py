@@ -36,12 +36,27 @@ class Desk:
         self.reader = api.Reader(scorer.features, scorer.columns)
         self.blocks = store is not None and store.remote
 
+    @property
+    def version(self) -> str:
+        """That of the model."""
+        return self._scorer.bundle.version
+
     def score(self, asked: api.Envelope, request_id: str) -> tuple[bytes, list[Row]]:
         """The answer of ``POST /v1/score``, and what the ledger says of it.
 
         Raises :class:`serving.problems.Breach`.
         """
         as_of = now() if asked.as_of is None else api.read_time(asked.as_of, "as_of")
+        made, kept = self.results(asked, as_of, request_id)
+        return msgspec.json.encode(api.ScoreAnswer(self.version, iso(as_of), True, made)), kept
+
+    def results(
+        self, asked: api.Envelope, as_of: int, request_id: str, first: int = 0
+    ) -> tuple[list[Score | api.Refused], list[Row]]:
+        """What becomes of each lead as of a moment, and what the ledger says of it.
+
+        ``first`` is the number of the first lead. Raises :class:`serving.problems.Breach`.
+        """
         since = None if asked.since is None else api.read_time(asked.since, "since")
         if since is not None and since >= as_of:
             raise invalid("since", "not before as_of", "ask for an earlier moment")
@@ -51,17 +66,16 @@ class Desk:
             try:
                 good[index] = self._lead(api.read_lead(raw), as_of)
             except Breach as breach:
-                results[index] = api.Refused(index, breach.problem(f"leads[{index}]"))
+                number = first + index
+                results[index] = api.Refused(number, breach.problem(f"leads[{number}]"))
         scores = self._scorer.score(
             list(good.values()), as_of, asked.reasons, asked.vector, since, asked.if_done
         )
         results.update(zip(good, scores, strict=True))
         made = [results[index] for index in range(len(asked.leads))]
-        version = self._scorer.bundle.version
-        told = msgspec.json.encode(api.ScoreAnswer(version, iso(as_of), True, made))
         if self._store is None:
-            return told, []
-        return told, entries(scores, as_of, self._scorer.bundle.about.fingerprint, request_id)
+            return made, []
+        return made, entries(scores, as_of, self._scorer.bundle.about.fingerprint, request_id)
 
     def _lead(self, lead: api.Lead, as_of: int) -> tuple[str, Facts]:
         facts = self._stored(lead.lead_id, as_of) if lead.stored else self.reader.facts(lead)

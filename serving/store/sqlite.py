@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,9 @@ from serving.store.tables import COLUMNS
 
 _CHUNKS = (512, 64, 8, 1)
 _WAIT_SECONDS = 10.0
+_LOOK_SECONDS = 0.05
+"""So often at most who reads looks whether the file is still there; who writes looks each time."""
+
 _PURGE_TRIES, _PURGE_PAUSE = 40, 0.05
 _UNFIT = (
     sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError,
@@ -54,6 +57,7 @@ class Sqlite(Database):
         super().__init__()
         self._path = path
         self._file: int | None = None
+        self._looked = 0.0
         self._idle: list[sqlite3.Connection] = []
 
     def close(self) -> None:
@@ -70,6 +74,14 @@ class Sqlite(Database):
                     return
                 time.sleep(_PURGE_PAUSE)
         raise StoreUnavailable(f"{self._path}: others keep reading what is to be erased")
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A session whose statements each stand alone."""
+        at = time.monotonic()
+        if not self._ready or at > self._looked + _LOOK_SECONDS:
+            self._looked = at
+            self._prepare()
+        return self._session()
 
     def _prepare(self) -> None:
         """Another file under the same name is another store, and no file is none."""

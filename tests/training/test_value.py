@@ -19,7 +19,7 @@ from training.experiment import Result
 from training.grow import here
 from training.model import train
 from training.recipe import Recipe
-from training.value import LEAST_CAPPED, MOST_SHARE, ValueHead, fit_value, tamed
+from training.value import LEAST_CAPPED, MOST_SHARE, ValueHead, deals_of, fit_value, tamed
 
 Floats = npt.NDArray[np.float64]
 FEATURES = FeatureSet(
@@ -60,8 +60,9 @@ def with_values(data: TrainingSet, value: Floats) -> TrainingSet:
 def fitted(data: TrainingSet) -> tuple[ValueHead, Floats]:
     """The head, and what it says of every row."""
     encoder = Encoder.fit(FEATURES, blocks(data))
-    head = fit_value(data, encoder, Recipe(rounds=120), here)
-    assert head is not None
+    won = deals_of(data, encoder)
+    assert won is not None
+    head = fit_value(won, Recipe(rounds=120), here)
     return head, head.mean(encoder.matrix(data.columns))
 
 
@@ -166,8 +167,9 @@ def test_no_deal_counts_for_more_than_its_share(value: Floats) -> None:
 def test_a_text_never_seen_and_a_missing_one_have_an_answer() -> None:
     data = deals(1_000)
     encoder = Encoder.fit(FEATURES, blocks(data))
-    head = fit_value(data, encoder, Recipe(rounds=32), here)
-    assert head is not None
+    won = deals_of(data, encoder)
+    assert won is not None
+    head = fit_value(won, Recipe(rounds=32), here)
     rows = encoder.rows([(1e3, 40.0, "nowhere"), (None, None, None), (1e12, -1e12, "retail")])
     said = head.mean(rows)
     assert np.isfinite(said).all()
