@@ -15,6 +15,8 @@ from features.times import instant, instants
 from serving.problems import Breach, Problem, decode, invalid
 from serving.scorer import Facts, Score
 from training.calibrate import Calibration
+from training.evidence import Evidence
+from training.findings import Finding
 
 FIRST, UNMISTAKABLE, AFTER = map(instant, ("1900-01-01", "1973-04-01", "2200-01-01"))
 MOST_LEADS, MOST_EVENTS = 1_000, 10_000
@@ -151,7 +153,8 @@ class ModelCard(msgspec.Struct, frozen=True):
     """The model that answers: what it predicts, from what, and how it is calibrated.
 
     ``values``: whether it predicts deal values; ``never_read``: kinds of event that tell the
-    outcome. ``horizon`` and ``trained_until`` are null for data without times.
+    outcome; ``evidence``: how it did out of time; ``findings``: what the audit of its data found.
+    ``horizon`` and ``trained_until`` are null for data without times.
     """
 
     version: str
@@ -166,6 +169,8 @@ class ModelCard(msgspec.Struct, frozen=True):
     fingerprint: str
     data_digest: str
     versions: dict[str, str]
+    evidence: Evidence | None
+    findings: tuple[Finding, ...]
 
 
 Fact = TypeVar("Fact", Event, Change)

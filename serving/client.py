@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -11,11 +12,13 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from serving.api import ModelCard, ScoreAnswer
+from serving.api import ModelCard, Refused, ScoreAnswer
 from serving.ingest import IngestAnswer
+from serving.jobs import Job
 from serving.ledger import PastScore, PastScores
 from serving.privacy import Consented, Erased, Export
 from serving.problems import Problem
+from serving.scorer import Score
 from serving.worklist import Cut, Decision, Decisions, Entry, WorkList
 
 Made = TypeVar("Made")
@@ -151,6 +154,31 @@ class Leadcast:
     def erase(self, lead_id: str) -> Erased:
         """Forget a lead."""
         return self._ask(Erased, "DELETE", _of(lead_id))
+
+    def submit(self, leads: Path, **options: Any) -> Job:
+        """Hand in a file of leads, one in JSON a line. ``options``: as_of, reasons.
+
+        It is sent once. Its answers are ready when ``job(...)`` says that it is ``done``.
+        """
+        headers = {"Content-Type": "application/x-ndjson"}
+        with leads.open("rb") as lines:
+            told = self._http.post("/v1/jobs", content=lines, params=options, headers=headers)
+        if not told.is_success:
+            raise Refusal(_problem(told))
+        return msgspec.json.decode(told.content, type=Job)
+
+    def job(self, job_id: str) -> Job:
+        """How far a job is."""
+        return self._ask(Job, "GET", f"/v1/jobs/{quote(job_id, safe='')}")
+
+    def answers(self, job_id: str) -> Iterator[Score | Refused]:
+        """The answers of a job, in the order of its file."""
+        with self._http.stream("GET", f"/v1/jobs/{quote(job_id, safe='')}/answers") as told:
+            if not told.is_success:
+                told.read()
+                raise Refusal(_problem(told))
+            for line in told.iter_lines():
+                yield msgspec.json.decode(line, type=Score | Refused)
 
     def model(self) -> ModelCard:
         """The model that answers."""

@@ -27,6 +27,7 @@ from features.source import Population
 from training import shelf
 from training.calibrate import Calibration
 from training.encode import Encoder
+from training.evidence import Evidence
 from training.findings import Finding
 from training.golden import Golden
 from training.ladder import Rung
@@ -98,6 +99,7 @@ class About(msgspec.Struct, frozen=True):
     digests: dict[str, str]
     versions: dict[str, str]
     findings: tuple[Finding, ...] = ()
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +133,7 @@ class Origin:
     observed: int = 0
     recipe: Recipe = field(default_factory=Recipe)
     findings: tuple[Finding, ...] = ()
+    evidence: Evidence | None = None
 
 
 def write(
@@ -176,6 +179,7 @@ def write(
         digests={name: sha256(text.encode()) for name, text in texts.items()},
         versions={name: version(name) for name in ("lightgbm", "numpy", "leadcast")},
         findings=origin.findings,
+        evidence=origin.evidence,
     )
     _write_about(about, directory)
     return load(directory)

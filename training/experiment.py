@@ -27,6 +27,7 @@ from training.baselines import BaseRate, Contender, NaiveBayes, Scorecard
 from training.dataset import Training, blocks, build, labelled
 from training.dependence import dependence
 from training.evaluate import Outcomes, Predictions, evaluate, measure
+from training.evidence import Evidence
 from training.extend import keep
 from training.figures import timeline_figure
 from training.findings import Finding, accept
@@ -269,7 +270,9 @@ def run(
         card=scorecard(model) if reached(model.rungs) == "scorecard" else None,
         groups=_groups(history, source, model, test, said[0]),
     )
-    return Result(report, model, data, _origin(history, source, data, recipe, findings), test, said)
+    origin = _origin(history, source, data, recipe, findings)
+    origin = replace(origin, evidence=Evidence.of(evaluation, source.timeless))
+    return Result(report, model, data, origin, test, said)
 
 
 def _origin(

@@ -69,15 +69,15 @@ def from_disk(about: bundle.About, directory: Path) -> Training:
 def reproduce(stored: Path, source: Declared, data: Training, say: Progress) -> Reproduction:
     """Train the model of the bundle in ``stored`` again, on its training set, and compare.
 
-    The recipe is the bundle's, the population the source's. What people wrote on its card, the
-    findings of the audit, is taken over.
+    The recipe is the bundle's, the population the source's. What its card says of it, the findings
+    of the audit and the evaluation, is taken over.
     """
     about = bundle.verify(stored)
     delay = source.population.horizon + source.population.grace
     model = train(data, about.recipe, lambda step: say(f"train: {step}", 0.5), delay=delay)
     origin = bundle.Origin(
         about.source, source.population, about.timeless, about.reveals, about.trained_until,
-        data.digest, about.observed, about.recipe, about.findings,
+        data.digest, about.observed, about.recipe, about.findings, about.evidence,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "bundle")

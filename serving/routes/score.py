@@ -126,6 +126,8 @@ class Desk:
                 fingerprint=about.fingerprint,
                 data_digest=about.data_digest,
                 versions=about.versions,
+                evidence=about.evidence,
+                findings=about.findings,
             )
         )
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
+from serving.api import Refused
 from serving.client import Leadcast, Refusal
 from serving.scorer import Score
 
@@ -83,6 +86,27 @@ BUSY = httpx.Response(503, headers={"Retry-After": "2"}, json={
     "detail": "more is asked than can be answered in time",
 })  # fmt: skip
 GOOD = httpx.Response(200, json={"decisions": []})
+
+
+def test_a_file_of_leads_is_scored_as_a_job(ours: Leadcast, tmp_path: Path) -> None:
+    leads = tmp_path / "leads.ndjson"
+    leads.write_bytes(msgspec.json.Encoder().encode_lines([LEAD, {"lead_id": ""}]))
+    job = ours.submit(leads, reasons=1)
+    limit = time.monotonic() + 60
+    while ours.job(job.job_id).ended_at is None:
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+    score, refused = ours.answers(job.job_id)
+    assert isinstance(score, Score)
+    assert (score.lead_id, len(score.reasons)) == (LEAD["lead_id"], 1)
+    assert isinstance(refused, Refused)
+    with pytest.raises(Refusal, match="404"):
+        ours.job("0" * 16)
+    with pytest.raises(Refusal, match="404"):
+        next(ours.answers("0" * 16))
+    leads.write_text("")
+    with pytest.raises(Refusal, match="no lead in the file"):
+        ours.submit(leads)
 
 
 def test_what_is_busy_or_lost_is_asked_again_when_it_says() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from features.times import instant
 from tests.bundles import sign
 from training import bundle
 from training.bundle import BundleError
@@ -45,6 +46,17 @@ def test_a_bundle_comes_back_as_the_same_model(result: Result, written: Path) ->
     assert loaded.model.features == result.model.features
     assert loaded.version == bundle.load(written).version
     bundle.check(written)
+
+
+def test_a_bundle_carries_how_its_recipe_did_out_of_time(result: Result, written: Path) -> None:
+    evidence, found = bundle.load(written).about.evidence, result.report.evaluation
+    assert evidence is not None
+    assert evidence.measures == found.measures[found.main]
+    assert evidence.reliability == found.reliability
+    assert (evidence.rows, evidence.conversions) == (found.rows, found.conversions)
+    assert evidence.first is not None
+    assert evidence.last is not None
+    assert instant(evidence.first) <= instant(evidence.last) < result.origin.trained_until
 
 
 def test_a_bundle_holds_text_only(written: Path) -> None:
