@@ -15,6 +15,7 @@ COMMANDS = (
     ["benchmarks.serving", "--quick"],
     ["benchmarks.batch", "--quick"],
     ["benchmarks.ingestion"],
+    ["benchmarks.freshness", "--quick"],
     ["benchmarks.soak", "--quick"],
     ["benchmarks.quality", "--quick"],
     ["benchmarks.calibration"],
