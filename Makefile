@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := .[dev,notebooks,postgres,spark,dask]
+EXTRAS := .[dev,notebooks,postgres,spark,dask,traces]
 
 .PHONY: help install demo test test-slow lint bars clean
 

@@ -21,6 +21,7 @@ from serving.openapi import described
 from serving.operation import Operation
 from serving.repeats import Repeats
 from serving.routes import ingest, jobs, models, privacy, score, worklist
+from serving.traces import Traces
 
 OPERATIONS: tuple[Operation, ...] = (
     *score.OPERATIONS,
@@ -64,9 +65,10 @@ KEYS = Path(os.environ["LEADCAST_KEYS"]) if os.environ.get("LEADCAST_KEYS") else
 def guarded(app: ASGIApp, api: ASGIApp) -> ASGIApp:
     """The guard in front of ``api``; BentoML's own ``app`` answers for its health alone.
 
-    Raises :class:`serving.keys.KeysError` for a bad file.
+    Raises :class:`serving.keys.KeysError` for a bad file, :class:`serving.traces.MissingExporter`.
     """
-    return Guard(app, api, OPERATIONS, Keys(KEYS) if KEYS else None, HEALTH)
+    keys = Keys(KEYS) if KEYS else None
+    return Guard(app, api, OPERATIONS, keys, HEALTH, Traces.configured())
 
 
 async def _openapi(request: Request) -> Response:

@@ -12,14 +12,14 @@ import secrets
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Asgi
 
-from serving import logs, metrics
+from serving import logs, metrics, traces
 from serving.health import Health
 from serving.http import answer, failed, problem_answer, unavailable
 from serving.keys import SCOPES, Key, Keys, is_loopback
@@ -27,6 +27,10 @@ from serving.limits import Bucket, Gate
 from serving.operation import Operation, Scope
 from serving.problems import Breach
 from serving.store import StoreUnavailable
+from serving.traces import Traces
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 BODY_SECONDS, SLOWEST = 10.0, 64 * 1024
 """A body has ten seconds, and one more for each 64 KiB of it."""
@@ -53,6 +57,7 @@ class Guard:
     """An ASGI middleware: BentoML's ``app`` lives and dies with it, ``api`` answers.
 
     So that nothing else of BentoML's answers: not its schema, nor its page that loads a tracker.
+    ``told``: whom spans of requests are told to, if anybody.
     ``keys``: None leaves the service open to this machine, and to nobody else.
     """
 
@@ -63,8 +68,10 @@ class Guard:
         operations: Sequence[Operation],
         keys: Keys | None,
         health: Health,
+        told: Traces | None = None,
     ) -> None:
         self._app, self._api, self._keys, self._health = app, api, keys, health
+        self._traces = told
         self._gate, self._admin_gate = Gate(), Gate()
         self._buckets: dict[str, Bucket] = {}
         self._plain: dict[tuple[str, str], Operation] = {}
@@ -89,6 +96,8 @@ class Guard:
         administers = operation is not None and operation.scope == "admin"
         gate = self._admin_gate if administers else self._gate  # who asks a lot keeps no one out
         visit = Visit(gate, operation, scope, receive, send)
+        if self._traces is not None:
+            visit.span = self._traces.begin(visit.method, visit.headers)
         metrics.RUNNING.inc()
         try:
             await self._pass(visit)
@@ -180,7 +189,7 @@ class Visit:
 
     __slots__ = (
         "_begun", "_deadline", "_receive", "_said", "_send", "_started", "gate", "headers", "id",
-        "key", "operation", "route", "scope", "status",
+        "key", "method", "operation", "route", "scope", "span", "status",
     )  # fmt: skip
 
     def __init__(
@@ -188,6 +197,8 @@ class Visit:
     ) -> None:
         self.gate, self._receive, self._send = gate, receive, send
         self.operation, self.scope = operation, scope
+        self.method = scope["method"] if scope["method"] in _METHODS else UNKNOWN
+        self.span: Span | None = None
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.route = operation.template if operation else UNKNOWN
         self.key: Key | None = None
@@ -263,11 +274,13 @@ class Visit:
             why = self.scope.get("reason") or _REFUSING[self.status]
             metrics.refused(why).inc()
         told: dict[str, Any] = {
-            "method": self.scope["method"] if self.scope["method"] in _METHODS else UNKNOWN,
-            "route": self.route, "status": self.status, "ms": round(took * 1e3, 3),
-            "key": self.key.id if self.key else None, "request_id": self.id,
+            "method": self.method, "route": self.route, "status": self.status,
+            "ms": round(took * 1e3, 3), "key": self.key.id if self.key else None,
+            "request_id": self.id,
         }  # fmt: skip
         logs.later("request", **told)
+        if self.span is not None:
+            traces.end(self.span, f"{self.method} {self.route}", told)
         if self.operation is not None and self.operation.scope in AUDITED:
             logs.event("audit", operation=self.operation.name, **told)
 

@@ -33,6 +33,7 @@ from serving.keys import KeysError, require
 from serving.routes.score import Desk
 from serving.scorer import Scorer
 from serving.store import Store, StoreUnavailable
+from serving.traces import MissingExporter, Traces
 from training import bundle
 
 INSIDE = Path(__file__).parent.parent / "champion"  # of a Bento: see serving.bento
@@ -69,6 +70,11 @@ async def _untimed(self: TimeoutMiddleware, scope: Scope, receive: Receive, send
 
 
 TimeoutMiddleware.__call__ = _untimed
+
+
+_UNUSABLE = (
+    bundle.BundleError, KeysError, MissingDriver, MissingExporter, ValueError, OSError,
+)  # fmt: skip
 
 
 def settle_down() -> None:
@@ -117,7 +123,8 @@ class Leadcast:
             if STORE:
                 Store(STORE).close()
             _policy()
-        except (bundle.BundleError, KeysError, MissingDriver, ValueError, OSError) as error:
+            Traces.configured()
+        except _UNUSABLE as error:
             raise SystemExit(f"leadcast: {error}") from None
 
     def __init__(self) -> None:
