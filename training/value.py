@@ -29,7 +29,7 @@ MOST_SHARE, LEAST_CAPPED = 0.01, 5
 LEVELS = (0.05, 0.5, 0.95)
 """The quantiles of the deal value that the head knows."""
 
-_OWN = {"learning_rate": 0.08, "lambda_l2": 2.0}
+_OWN = {"learning_rate": 0.12, "lambda_l2": 2.0}
 
 TREES: Mapping[str, str] = {"log": "regression", "gamma": "gamma"}
 """The members that are trees, and what LightGBM minimises to grow each."""
@@ -189,7 +189,7 @@ def _grown(name: str, deals: Deals, recipe: Recipe, grower: Grower) -> _Member:
     own = Recipe(recipe.leaves, recipe.rounds, 0.02, {**recipe.extra, **_OWN})
     parameters = own.parameters(TREES[name], len(target))
     trees = grower(deals.rows, target, deals.weight, parameters)
-    most = max(recipe.rounds // 2, 1)
+    most = max(recipe.rounds // 4, 1)
     loss = _gamma_loss if name == "gamma" else _squared
     said, rounds = out_of_fold(trees, deals.rows, target, deals.groups, most, loss)
     return _Member(said, lambda: trees.grow(np.ones(len(target), dtype=bool), rounds))
