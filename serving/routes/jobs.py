@@ -21,7 +21,7 @@ from serving.scorer import Score
 LINES = "application/x-ndjson"
 
 
-_ISO = (
+ISO = (
     r"^(19|2[01])\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d"
     r"(\.\d{1,6})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$"
 )
@@ -30,7 +30,7 @@ _ISO = (
 class JobQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the leads of a job are scored: as of a moment (default: now), with so many reasons."""
 
-    as_of: Annotated[str, Meta(pattern=_ISO, description="ISO 8601 with an offset")] | None = None
+    as_of: Annotated[str, Meta(pattern=ISO, description="ISO 8601 with an offset")] | None = None
     reasons: Annotated[int, Meta(ge=0, le=20)] = 3
 
 
