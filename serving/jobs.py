@@ -42,6 +42,8 @@ _COMMAND = (
 )
 _ROOT = Path(__file__).parent.parent
 _BUFFER, _PAUSE = 2**20, 1.0
+_LOOK_SECONDS = 600.0
+"""So often it is looked for answers that were kept long enough, though no job comes."""
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -166,12 +168,14 @@ class Jobs:
         return sorted(found, key=lambda one: one[1].submitted_at)
 
     def _make_room(self) -> None:
-        held = self._held()
-        for place, job in held:
+        self._forget_old()
+        if len(self._held()) >= MOST_JOBS:
+            raise _no_room(f"there are {MOST_JOBS} jobs already", 409)
+
+    def _forget_old(self) -> None:
+        for place, job in self._held():
             if job.ended_at is not None and instant(job.ended_at) < now() - KEPT:
                 shutil.rmtree(place, ignore_errors=True)
-        if len(held) >= MOST_JOBS and len(self._held()) >= MOST_JOBS:
-            raise _no_room(f"there are {MOST_JOBS} jobs already", 409)
 
     def _work_on(self) -> None:
         self._wake.set()
@@ -185,9 +189,10 @@ class Jobs:
             fcntl.flock(lock, fcntl.LOCK_EX)
             while True:
                 self._wake.clear()
+                self._forget_old()
                 open_jobs = [one for one in self._held() if one[1].ended_at is None]
                 if not open_jobs:
-                    self._wake.wait()
+                    self._wake.wait(_LOOK_SECONDS)
                     continue
                 place, job = open_jobs[0]
                 self._run(place, job)

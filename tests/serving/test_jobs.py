@@ -12,7 +12,8 @@ import httpx
 import psutil
 
 from features.schema import History
-from features.times import iso
+from features.times import iso, now
+from serving.jobs import KEPT, Job, Jobs, write_job
 from serving.run import serving
 from tests.serving.asking import Asking, by_id, free_port
 
@@ -116,6 +117,20 @@ def test_a_job_is_ended_by_removal_and_fails_alone_when_its_process_is_killed(
     assert "submit it again" in failed["problem"]
     assert awaited(client, second, ended)["status"] == "done"
     assert client.get(f"/v1/jobs/{first['job_id']}/answers").status_code == 409
+
+
+def test_answers_go_after_a_day_though_no_job_comes(tmp_path: Path) -> None:
+    for which, ended in (("a" * 16, now() - KEPT - 1_000_000), ("b" * 16, now())):
+        (tmp_path / which).mkdir()
+        at = iso(ended)
+        write_job(tmp_path / which, Job(which, "done", at, at, 0, 1, 1, ended_at=at))
+    jobs = Jobs(tmp_path, tmp_path)
+    jobs.start()
+    limit = time.monotonic() + 20
+    while (tmp_path / ("a" * 16)).exists():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    assert jobs.find("b" * 16).status == "done"
 
 
 def test_a_service_goes_on_with_the_jobs_that_the_last_one_left(
