@@ -132,9 +132,10 @@ def _moments(
     sums = np.zeros((int(groups.max()) + 1, design.width + 1, design.width + 1))
     for place, matrix in rows.blocks():
         wide = np.column_stack([design(matrix), target[place]])
+        wide *= np.sqrt(weight[place])[:, None]
         for number, total in enumerate(sums):
-            mine = groups[place] == number
-            total += (wide[mine].T * weight[place][mine]) @ wide[mine]
+            part = wide[groups[place] == number]
+            total += part.T @ part  # one array by itself: BLAS computes half of it
     return sums
 
 

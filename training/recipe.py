@@ -16,10 +16,6 @@ FOLDS = 4
 CROSS_ROWS = 80_000
 """Rows that rounds and calibration are chosen on; more would cost time and change little."""
 
-ROW_WISE_ROWS = 500_000
-"""Beyond so many rows, a histogram is filled by column: by row is faster, and holds the binned rows
-a second time, in two bytes a value."""
-
 _SHARED: Mapping[str, Any] = {
     "feature_fraction": 0.3,
     "bagging_fraction": 0.7,
@@ -28,6 +24,7 @@ _SHARED: Mapping[str, Any] = {
     "cat_smooth": 30.0,
     "cat_l2": 20.0,
     "max_bin": 127,
+    "force_col_wise": True,  # a tree looks at few columns, and a copy by row is made of them all
     "verbosity": -1,
     "deterministic": True,
     "seed": 17,
@@ -96,8 +93,7 @@ class Recipe:
             "num_leaves": self.leaves,
             "min_data_in_leaf": leaf,
         }
-        by = "force_row_wise" if rows <= ROW_WISE_ROWS else "force_col_wise"
-        return {**_SHARED, by: True, **own, **self.extra}
+        return {**_SHARED, **own, **self.extra}
 
 
 def lead_weights(lead: Ints) -> Floats:
