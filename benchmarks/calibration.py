@@ -87,7 +87,7 @@ def judged(seed: int) -> Judged:
     data = experiment.training_set(made.history, source, planned)
     (fold,) = planned.folds
     test = data.where(fold.test(data.as_of))
-    model = train(data.where(fold.train(data.as_of)), delay=fold.embargo)
+    model = train(data.where(fold.past(data.as_of)), now=fold.origin)
     chance = made.truth.at(test.rows[["lead_id", "as_of"]])["probability"].to_numpy()
     return Judged(test.rows, model.predict_set(test), chance)
 

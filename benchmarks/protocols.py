@@ -24,26 +24,45 @@ from features.times import duration, micros
 from training import timeline
 from training.dataset import TrainingSet, build, labelled
 from training.experiment import plan, training_set, visible_features
+from training.maturity import Maturity
 
 REPEATS, FOLDS = 2, 5
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Rows to learn from and rows to be judged on, which teaching rows know nothing of.
+    """Rows to learn from and rows to be judged on, which the former know nothing of.
 
+    Of the ``past``, only outcomes known by ``now`` (microseconds; None: all) may be looked at.
     Splits of one ``repeat`` judge different rows.
     """
 
     name: str
-    teach: TrainingSet
+    past: TrainingSet
     test: TrainingSet
     repeat: int = 1
+    now: int | None = None
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of both."""
-        return hashlib.sha256((self.teach.digest + self.test.digest).encode()).hexdigest()
+        told = f"{self.past.digest}{self.test.digest}{self.now}"
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    @cached_property
+    def maturity(self) -> Maturity:
+        """Which of the past's outcomes are known, and how many rows each stands for."""
+        known_at = self.past.known_at
+        now = int(known_at.max()) if self.now is None else self.now
+        return Maturity.at(now, self.past.as_of, known_at)
+
+    @cached_property
+    def teach(self) -> TrainingSet:
+        """The past without the rows whose horizon is not over: for who cannot weigh rows."""
+        if self.now is None:
+            return self.past
+        as_of = self.past.as_of
+        return self.past.where(as_of + (self.past.known_at - as_of).max() <= self.now)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +123,9 @@ def first_offer() -> Protocol:
     splits = tuple(
         Split(
             f"origin {number}",
-            data.where(fold.train(data.as_of)),
+            data.where(fold.past(data.as_of)),
             data.where(fold.test(data.as_of) & is_offer),
+            now=fold.origin,
         )
         for number, fold in enumerate(folds, start=1)
     )
@@ -125,8 +145,10 @@ def tayko() -> Protocol:
     """Expected value of a table without times: repeated five folds of customers."""
     source = _source("tayko")
     history = source.load()
-    data = training_set(history, source, plan(history, source))
-    assert isinstance(data, TrainingSet)
+    planned = plan(history, source)
+    followed = training_set(history, source, planned)
+    assert isinstance(followed, TrainingSet)
+    data = followed.take(np.arange(len(planned.rows)))
     splits = []
     for repeat in range(1, REPEATS + 1):
         fold = np.random.default_rng(repeat).permutation(len(data)) % FOLDS
@@ -193,5 +215,5 @@ def _rolling(history: History, source: Source) -> Iterator[Split]:
     data = training_set(history, source, planned)
     assert isinstance(data, TrainingSet)
     for number, fold in enumerate(planned.folds, start=1):
-        teach, test = fold.train(data.as_of), fold.test(data.as_of)
-        yield Split(f"origin {number}", data.where(teach), data.where(test))
+        past, test = fold.past(data.as_of), fold.test(data.as_of)
+        yield Split(f"origin {number}", data.where(past), data.where(test), now=fold.origin)

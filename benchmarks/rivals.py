@@ -13,7 +13,7 @@ import os
 import resource
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -110,20 +110,24 @@ def _digest(*files: Path) -> str:
 
 def _leadcast(split: Split) -> Said:
     before = _spent()
-    made = model.train(split.teach)
+    made = model.train(split.past, now=split.now)
     cpu, said = _spent() - before, made.predict_set(split.test)
     return Said(cpu, said.probability, said.expected_value)
 
 
 def _leadcast_on_counts(split: Split) -> Said:
-    return _leadcast(Split(split.name, plain_counts(split.teach), plain_counts(split.test)))
+    past, test = plain_counts(split.past), plain_counts(split.test)
+    return _leadcast(replace(split, past=past, test=test))
 
 
 def _baseline(contender: baselines.Contender, split: Split) -> Said:
     """With the weights that `leadcast train` gives it."""
-    teach = split.teach
+    teach, stands_for = split.past, split.maturity.weight
+    if not split.maturity.known.all():
+        teach = teach.where(split.maturity.known)
+        stands_for = stands_for[split.maturity.known]
     flat = isinstance(contender, baselines.BaseRate)
-    weight = np.ones(len(teach)) if flat else recipe.lead_weights(teach.lead_number)
+    weight = stands_for * (1.0 if flat else recipe.lead_weights(teach.lead_number))
     before = _spent()
     fitted = contender.fit(teach.columns, teach.converted, weight)
     cpu = _spent() - before

@@ -36,7 +36,7 @@ def judged(seed: int, leads: int) -> tuple[float, float]:
     planned = plan(made.history, source)
     data = training_set(made.history, source, planned)
     fold = planned.folds[0]
-    model = train(data.where(fold.train(data.as_of)))
+    model = train(data.where(fold.past(data.as_of)), now=fold.origin)
     test = data.where(fold.test(data.as_of))
     said = model.predict_set(test)
     truth = made.truth.at(test.rows[["lead_id", "as_of"]])["expected_value"].to_numpy()

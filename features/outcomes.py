@@ -12,7 +12,7 @@ from features.times import DAY, from_micros, micros
 
 Ints = npt.NDArray[np.int64]
 
-_NEVER = np.iinfo(np.int64).max
+_NEVER, _NAT = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 _MONDAY = 4 * DAY  # 1970-01-05
 
 
@@ -105,6 +105,9 @@ def label(
     - value: its deal value, 0 when not converted, NaN when converted at an unknown value
     - mature: ``as_of + horizon + grace <= until`` (default: what the history observed) and the
       lead was not settled already, unknown to us, at as_of; only mature rows have a label
+    - known_at: from when on the label is certain: its lead is settled, and we know, or its horizon
+      and grace are over; NaT without a label. A lead that is lost first and reaches the target
+      within the horizon is certain then
 
     Raises ``KeyError`` for a lead that is not in the history.
     """
@@ -120,11 +123,14 @@ def label(
     close = as_of + population.horizon
     converted = (as_of <= occurred) & (occurred < close) & (known < close + population.grace)
     settled = _first_outcome(history)[lead] < as_of
+    certain = np.minimum(settled_at(history)[lead], close + population.grace - 1)
+    certain = np.where(converted, np.maximum(certain, np.maximum(occurred, known)), certain) + 1
     return pd.DataFrame(
         {
             "converted": converted,
             "value": np.where(converted, value, 0.0),
             "mature": (close + population.grace <= end) & ~settled,
+            "known_at": from_micros(np.where(settled, _NAT, certain)).set_axis(spine.index),
         },
         index=spine.index,
     )

@@ -45,8 +45,8 @@ history.events.head()
 # %% [markdown]
 # ## What will be trained on, and what it will be judged on
 #
-# Rows are open leads on Mondays. A row is trained on only when its whole horizon was over at the
-# origin; the dots are the embargo that keeps the two sides apart.
+# Rows are open leads on Mondays. A row is trained on only when its outcome was known at the origin:
+# its horizon was over or, where there are dots, its lead was settled already.
 
 # %%
 planned = experiment.plan(history, source)

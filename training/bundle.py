@@ -120,6 +120,7 @@ class Bundle:
 class Origin:
     """What a bundle records of where its model came from; times in microseconds.
 
+    ``trained_until``: from then on the last outcome that taught was certain.
     ``observed``: the history's facts known before then were there. With the source's declaration
     and ``recipe`` that is all it takes to train the model again (:mod:`training.reproduce`).
     """

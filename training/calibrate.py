@@ -8,6 +8,7 @@ alone. Either is judged later in time than it was fitted, and undone where that 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
@@ -15,6 +16,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
+
+from training.maturity import Maturity
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -56,15 +59,16 @@ class Calibration(msgspec.Struct, frozen=True):
         """Map raw log-odds (n,) to calibrated ones (n,)."""
         return self.a * -np.logaddexp(0, -raw) + self.b * np.logaddexp(0, raw) + self.c
 
-    def at_level(self, raw: Floats, converted: Bools) -> Calibration:
+    def at_level(self, raw: Floats, converted: Bools, weight: Floats | None = None) -> Calibration:
         """The same shape at the level where the mean probability is the observed rate.
 
-        Unchanged when all outcomes are the same, which no level fits.
+        ``weight`` (n,): how many rows each stands for. Unchanged when all outcomes are the same,
+        which no level fits.
         """
         if converted.all() or not converted.any():
             return self
         form: Form = "intercept" if self.form == "none" else self.form
-        c = self.c + _shift(self.log_odds(raw), converted)
+        c = self.c + _shift(self.log_odds(raw), converted, _or_one(weight, raw))
         return Calibration(form, self.a, self.b, c, len(raw))
 
     @property
@@ -76,29 +80,34 @@ class Calibration(msgspec.Struct, frozen=True):
         return f"{self.form}: a = {self.a:.3f}, b = {self.b:.3f}, c = {self.c:+.3f}{level}"
 
 
-def log_loss(probability: Floats, converted: Bools) -> float:
+def log_loss(probability: Floats, converted: Bools, weight: Floats | None = None) -> float:
     """Mean negative log-likelihood."""
     sure = np.clip(np.where(converted, probability, 1 - probability), 1e-15, 1)
-    return float(-np.log(sure).mean())
+    return float(-np.average(np.log(sure), weights=weight))
 
 
-def fit(form: Form, raw: Floats, converted: Bools) -> Calibration:
-    """Fit one form by maximum likelihood to out-of-fold log-odds."""
+def _or_one(weight: Floats | None, like: Floats) -> Floats:
+    return np.ones(len(like)) if weight is None else weight
+
+
+def fit(form: Form, raw: Floats, converted: Bools, weight: Floats | None = None) -> Calibration:
+    """Fit one form by maximum (weighted) likelihood to out-of-fold log-odds."""
     if form == "none" or converted.all() or not converted.any():
         return Calibration()
     if form == "intercept":
-        return msgspec.structs.replace(Calibration().at_level(raw, converted), recent=0)
+        return msgspec.structs.replace(Calibration().at_level(raw, converted, weight), recent=0)
     log_p, log_q = -np.logaddexp(0, -raw), -np.logaddexp(0, raw)
-    won = converted.astype(np.float64)
+    won, weight = converted.astype(np.float64), _or_one(weight, raw)
+    share = weight / weight.sum()
     # Slopes as exponentials stay positive; of the two, platt has but one.
     parts = np.stack([log_p, -log_q]) if form == "beta" else raw[None]
 
     def cost(theta: Floats) -> tuple[float, Floats]:
         slopes = np.exp(theta[1:])
         odds = slopes @ parts + theta[0]
-        gap = expit(odds) - won
-        loss = float((np.logaddexp(0, odds) - won * odds).mean())
-        return loss, np.array([gap.mean(), *(slopes * (parts @ gap) / len(gap))])
+        gap = share * (expit(odds) - won)
+        loss = float(share @ (np.logaddexp(0, odds) - won * odds))
+        return loss, np.array([gap.sum(), *(slopes * (parts @ gap))])
 
     from scipy.optimize import minimize  # long to import, and who serves needs none
 
@@ -109,114 +118,147 @@ def fit(form: Form, raw: Floats, converted: Bools) -> Calibration:
 
 
 def choose(
-    raw: Floats, converted: Bools, as_of: Ints, lead: Ints | None = None, delay: int = 0
+    raw: Floats,
+    converted: Bools,
+    as_of: Ints,
+    lead: Ints | None = None,
+    known_at: Ints | None = None,
+    now: int | None = None,
 ) -> Calibration:
     """The map for what comes next, from out-of-fold log-odds of training rows (n,).
 
-    ``as_of`` orders the rows, ``lead`` numbers their leads (None: a row each), and the outcome of a
-    row is known ``delay`` after it. The later half of the rows is cut into five blocks of time.
-    The shape is Platt's, unless another fitted before the blocks does better in them, whatever
-    their level; the level is the latest, unless that of all earlier outcomes did better. "Better"
-    is a log loss that is lower by more than its standard error over the blocks: drift is common to
-    a block, so its rows are no independent witnesses. Few conversions: no map.
+    ``as_of`` orders the rows, ``lead`` numbers their leads (None: a row each). Outcomes show at
+    ``known_at`` (None: at once); of those that have not by ``now`` (None: all have), ``raw`` and
+    ``converted`` are not looked at, and the others stand for them (:mod:`training.maturity`).
+    The later half of the rows is cut into five blocks of time. The shape is Platt's, unless another
+    fitted before the blocks does better in them, whatever their level; the level is the latest,
+    unless that of all earlier outcomes did better. "Better" is a log loss that is lower by more
+    than two standard errors over the blocks: drift is common to a block, so its rows are no
+    independent witnesses. Few conversions: no map.
     """
     lead = np.arange(len(raw)) if lead is None else lead
-    known = _Known(raw, converted, as_of, lead, delay)
-    if not known.enough:
+    known_at = as_of if known_at is None else known_at
+    moment = int(max(known_at.max(), as_of.max() + 1)) if now is None else now
+    seen = _Seen(raw, converted, as_of, lead, known_at, moment)
+    if not seen.enough:
         return Calibration()
-    shape = fit(_shape(known), raw, converted)
-    return shape if _level_hurts(known, shape) else known.latest(shape)
+    shape = fit(_shape(seen), *seen.known)
+    return shape if _level_hurts(seen, shape) else seen.latest(shape)
 
 
 @dataclass(frozen=True, eq=False)
-class _Known:
-    """Out-of-fold log-odds with what came of them."""
+class _Seen:
+    """Rows that began before ``now``, with what is known then of what came of them."""
 
     raw: Floats
     converted: Bools
     as_of: Ints
     lead: Ints
-    delay: int
+    known_at: Ints
+    now: int
 
-    def where(self, chosen: Bools) -> _Known:
-        return _Known(
+    def where(self, chosen: Bools, now: int | None = None) -> _Seen:
+        return _Seen(
             self.raw[chosen],
             self.converted[chosen],
             self.as_of[chosen],
             self.lead[chosen],
-            self.delay,
+            self.known_at[chosen],
+            self.now if now is None else now,
         )
+
+    @cached_property
+    def maturity(self) -> Maturity:
+        return Maturity.at(self.now, self.as_of, self.known_at)
+
+    @cached_property
+    def known(self) -> tuple[Floats, Bools, Floats]:
+        """Log-odds, outcomes and weights of the rows whose outcome is known."""
+        rows = self.maturity.known
+        return self.raw[rows], self.converted[rows], self.maturity.weight[rows]
 
     @property
     def enough(self) -> bool:
-        both = (self.converted, ~self.converted)
+        """Whether converted leads and others are many, among those whose outcome is known."""
+        known = self.maturity.known
+        both = (known & self.converted, known & ~self.converted)
         return all(len(np.unique(self.lead[rows])) >= LEAST for rows in both)
 
-    def blocks(self, delay: int) -> list[tuple[_Known, _Known]]:
-        """What was known before each block of time, and the block; none without enough before."""
-        edges = np.unique(np.quantile(self.as_of, _CUTS))
+    def blocks(self, ripe: bool) -> list[tuple[_Seen, _Seen]]:
+        """What began before each block of time, and the block; none without enough before.
+
+        Of what began before, all that is known now, or, not ``ripe``, was known then.
+        """
+        edges = np.unique(np.quantile(self.as_of[self.maturity.known], _CUTS)).astype(np.int64)
         edges[-1] += 1
         cut = [
             (
-                self.where(self.as_of + delay < start),
+                self.where(self.as_of < start, None if ripe else start),
                 self.where((self.as_of >= start) & (self.as_of < end)),
             )
-            for start, end in pairwise(edges)
+            for start, end in pairwise(edges.tolist())
         ]
-        return [(before, block) for before, block in cut if before.enough and len(block.raw)]
+        return [(before, block) for before, block in cut if before.enough and len(block.known[0])]
 
     def latest(self, shape: Calibration) -> Calibration:
-        """A shape at the level of the latest rows, those of one moment together."""
-        order = np.argsort(-self.as_of, kind="stable")
-        starts = np.sort(np.unique(self.lead[order], return_index=True)[1])
+        """A shape at the level of the latest ripe rows and of all after them.
+
+        Rows of one moment come together.
+        """
+        ripe = self.as_of + (self.known_at - self.as_of).max() <= self.now
+        if not ripe.any():
+            return shape.at_level(*self.known)
+        as_of = self.as_of[ripe]
+        order = np.argsort(-as_of, kind="stable")
+        starts = np.sort(np.unique(self.lead[ripe][order], return_index=True)[1])
         place = max(starts[min(RECENT_LEADS, len(starts)) - 1], min(RECENT_ROWS, len(order)) - 1)
-        window = self.as_of >= self.as_of[order][place]
-        return shape.at_level(self.raw[window], self.converted[window])
+        return shape.at_level(*self.where(self.as_of >= as_of[order][place]).known)
 
 
-def _shape(known: _Known) -> Form:
+def _shape(seen: _Seen) -> Form:
     forms: tuple[Form, ...] = ("platt", "none", "beta")
     losses: dict[Form, list[float]] = {form: [] for form in forms}
-    for before, block in known.blocks(delay=0):  # a shape does not age while labels ripen
+    for before, block in seen.blocks(ripe=True):  # a shape does not age while labels ripen
+        raw, converted, weight = block.known
         for form in forms:
-            shape = fit(form, before.raw, before.converted)
-            own = shape.at_level(block.raw, block.converted)
-            losses[form].append(log_loss(own(block.raw), block.converted))
+            own = fit(form, *before.known).at_level(raw, converted, weight)
+            losses[form].append(log_loss(own(raw), converted, weight))
     better = [form for form in forms[1:] if _lower(losses[form], losses["platt"])]
     return min(better, key=lambda form: sum(losses[form]), default="platt")
 
 
-def _level_hurts(known: _Known, shape: Calibration) -> bool:
+def _level_hurts(seen: _Seen, shape: Calibration) -> bool:
     losses: list[tuple[float, float]] = []
-    for before, block in known.blocks(known.delay):
-        usual = shape.at_level(before.raw, before.converted)
-        latest = before.latest(shape)
-        if latest.recent == len(before.raw):
+    for before, block in seen.blocks(ripe=False):
+        usual, latest = shape.at_level(*before.known), before.latest(shape)
+        if latest.recent == len(before.known[0]):
             continue  # the latest were all there were: nothing to tell apart
+        raw, converted, weight = block.known
         losses.append(
             (
-                log_loss(usual(block.raw), block.converted),
-                log_loss(latest(block.raw), block.converted),
+                log_loss(usual(raw), converted, weight),
+                log_loss(latest(raw), converted, weight),
             )
         )
     return _lower([usual for usual, _ in losses], [latest for _, latest in losses])
 
 
 def _lower(these: list[float], those: list[float]) -> bool:
-    """Whether these losses are lower by more than one standard error of their mean difference.
+    """Whether these losses are lower by more than two standard errors of their mean difference.
 
     Of fewer than three differences no one can tell.
     """
     gain = np.subtract(those, these)
-    return len(gain) > 2 and bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+    return len(gain) > 2 and bool(gain.mean() > 2 * gain.std(ddof=1) / np.sqrt(len(gain)))
 
 
-def _shift(odds: Floats, converted: Bools) -> float:
+def _shift(odds: Floats, converted: Bools, weight: Floats) -> float:
     """What to add to log-odds so that their mean probability is the observed rate."""
-    rate, total = converted.mean(), 0.0
+    share, total = weight / weight.sum(), 0.0
+    rate = share @ converted
     for _ in range(100):
         chance = expit(odds + total)
-        step = np.clip((rate - chance.mean()) / (chance * (1 - chance)).mean(), -1, 1)
+        step = np.clip((rate - share @ chance) / (share @ (chance * (1 - chance))), -1, 1)
         total += float(step)
         if abs(step) < 1e-12:
             break

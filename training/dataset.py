@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from features.engines import Engine, Progress, compute
 from features.language import FeatureSet
-from features.outcomes import at_risk, label
+from features.outcomes import at_risk, label, observed_until
 from features.schema import History
 from features.source import Population
 from features.times import micros
@@ -51,8 +51,13 @@ class _Labelled:
         return micros(self.rows["as_of"])
 
     @property
+    def known_at(self) -> Ints:
+        """(n,) microseconds: from when on the label is certain; without such a column, at once."""
+        return micros(self.rows["known_at" if "known_at" in self.rows else "as_of"])
+
+    @property
     def converted(self) -> Bools:
-        """(n,) the label."""
+        """(n,) the label; not known yet where ``known_at`` is to come."""
         return self.rows["converted"].to_numpy(dtype=bool)
 
     @property
@@ -70,7 +75,8 @@ class _Labelled:
 class TrainingSet(_Labelled):
     """n labelled rows in the order of as_of and, within it, of the leads in the history.
 
-    ``rows`` has lead_id, as_of, converted (bool), value (0 when not converted, NaN unknown);
+    ``rows`` has lead_id, as_of, converted (bool), value (0 when not converted, NaN unknown) and,
+    where outcomes take time, known_at;
     ``columns`` the features, float64 or str; both have the same RangeIndex.
     """
 
@@ -216,11 +222,29 @@ def blocks(data: Training) -> Iterator[pd.DataFrame]:
 
 
 def labelled(history: History, population: Population) -> pd.DataFrame:
-    """Every (open lead, as_of) whose label is complete: lead_id, as_of, converted, value."""
-    spine = at_risk(history, population)
+    """Every (open lead, as_of) whose horizon and grace are over.
+
+    lead_id, as_of, converted, value, known_at (:func:`features.outcomes.label`).
+    """
+    return _followed(history, population)[0]
+
+
+def ripening(history: History, population: Population) -> pd.DataFrame:
+    """Every (open lead, as_of) after those of :func:`labelled`: the horizon is not over.
+
+    The same columns; the label is certain only where known_at has come.
+    """
+    return _followed(history, population)[1]
+
+
+def _followed(history: History, population: Population) -> tuple[pd.DataFrame, pd.DataFrame]:
+    spine, end = at_risk(history, population), observed_until(history)
     labels = label(spine, history, population)
-    rows = pd.concat([spine, labels[["converted", "value"]]], axis=1)
-    return rows[labels["mature"].to_numpy()].reset_index(drop=True)
+    rows = pd.concat([spine, labels[["converted", "value", "known_at"]]], axis=1)
+    open_still = micros(rows["as_of"]) + population.horizon + population.grace > end
+    open_still &= labels["known_at"].notna().to_numpy()
+    mature = labels["mature"].to_numpy()
+    return rows[mature].reset_index(drop=True), rows[open_still].reset_index(drop=True)
 
 
 def build(

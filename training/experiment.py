@@ -24,7 +24,7 @@ from features.times import DAY, duration_text, iso, micros
 from training import bundle, timeline
 from training.audit import audit
 from training.baselines import BaseRate, Contender, NaiveBayes, Scorecard
-from training.dataset import Training, blocks, build, labelled
+from training.dataset import Training, blocks, build, labelled, ripening
 from training.dependence import dependence
 from training.evaluate import Outcomes, Predictions, evaluate, measure
 from training.evidence import Evidence
@@ -34,6 +34,7 @@ from training.findings import Finding, accept
 from training.groups import Group, by_group
 from training.grow import Grower, here
 from training.ladder import reached
+from training.maturity import Maturity
 from training.model import LeadModel, train
 from training.proxies import proxies
 from training.readiness import learning_curve, verdict
@@ -91,18 +92,22 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What an experiment leaves behind; ``test`` and ``said`` are the out-of-time rows."""
+    """What an experiment leaves behind; ``test`` and ``said`` are the out-of-time rows.
+
+    ``data`` are the labelled rows; ``followed``, which the model learned from, ripening ones, too.
+    """
 
     report: Report
     model: LeadModel
     data: Training
+    followed: Training
     origin: bundle.Origin
     test: Outcomes
     said: Sequence[Predictions]
 
     def write_bundle(self, directory: Path) -> bundle.Bundle:
-        """Write the final model; its reference population is the latest labelled rows."""
-        return write_bundle(self.model, self.origin, self.data, directory)
+        """Write the final model; its reference population is the latest rows."""
+        return write_bundle(self.model, self.origin, self.followed, directory)
 
 
 def write_bundle(
@@ -123,11 +128,20 @@ def visible_features(history: History, reveals: Sequence[str]) -> History:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What an experiment will do: its labelled rows, how time cuts them, and the features."""
+    """What an experiment will do: its labelled rows, how time cuts them, and the features.
+
+    Of the rows ``ripening``, those that are settled already teach the final model, too.
+    """
 
     rows: pd.DataFrame
+    ripening: pd.DataFrame
     folds: Sequence[timeline.Fold]
     features: FeatureSet
+
+    @property
+    def followed(self) -> pd.DataFrame:
+        """The labelled rows, and after them those whose horizon is not over."""
+        return pd.concat([self.rows, self.ripening], ignore_index=True)
 
     @property
     def picture(self) -> str:
@@ -150,7 +164,7 @@ def plan(history: History, source: Declared, features: FeatureSet | None = None)
     rows = labelled(history, source.population)
     folds = timeline.folds(micros(rows["as_of"]), source.population, source.evaluation)
     chosen = features or feature_set(history, source, before=folds[0].origin)
-    return Plan(rows, folds, chosen)
+    return Plan(rows, ripening(history, source.population), folds, chosen)
 
 
 def feature_set(history: History, source: Declared, before: int | None = None) -> FeatureSet:
@@ -189,17 +203,20 @@ def training_set(
     progress: Progress | None = None,
     directory: Path | None = None,
 ) -> Training:
-    """The planned rows with their features; events that tell the outcome are never read.
+    """All rows that the plan follows, with their features, the ripening ones at the end.
+
+    Events that tell the outcome are never read.
 
     With a ``directory``, the features are written there a block at a time and stay there; of the
     set that was kept there last, only what the history since then can change is computed.
     """
     say = progress or _silent
     seen = visible_features(history, source.reveals)
-    step = f"{len(planned.features)} features of {len(planned.rows):,} rows"
+    rows, features = planned.followed, planned.features
+    step = f"{len(features)} features of {len(rows):,} rows"
     if directory is not None:
-        return keep(planned.rows, planned.features, seen, directory, lambda share: say(step, share))
-    return build(planned.rows, planned.features, seen, lambda share: say(step, share))
+        return keep(rows, features, seen, directory, lambda share: say(step, share))
+    return build(rows, features, seen, lambda share: say(step, share))
 
 
 def run(
@@ -217,7 +234,7 @@ def run(
 ) -> Result:
     """Audit, train, judge out of time, and train again on every row for service.
 
-    Each fold trains on labels complete at its origin and is judged on the rows after it; the
+    Each fold trains on outcomes known at its origin and is judged on the rows after it; the
     report pools the folds. ``ceiling`` adds what the truth itself would score. ``directory`` keeps
     a training set that outgrows memory; ``grower`` is where trees grow. ``accepted`` are the
     audit's findings that need not stop a promotion, ``CODE:field`` -> because. ``tuning`` are the
@@ -230,7 +247,8 @@ def run(
     say("audit", 0.0)
     findings = accept(audited(history, source, planned), accepted or {})
     folds = planned.folds
-    data = training_set(history, source, planned, say, directory)
+    followed = training_set(history, source, planned, say, directory)
+    data = followed.where(np.arange(len(followed)) < len(planned.rows))
     recipe, searched = recipe or Recipe(), dict[str, str]()
     if tuning:
         recipe, searched = _tuned(data.where(folds[0].train(data.as_of)), tuning, say, grower)
@@ -246,8 +264,9 @@ def run(
     flattering = _random_split(data, recipe, grower)
     say("final model", 0.0)
     model = train(
-        data, recipe, lambda step: say(f"final model: {step}", 0.5), grower, folds[0].embargo
-    )
+        followed, recipe, lambda step: say(f"final model: {step}", 0.5), grower,
+        observed_until(history),
+    )  # fmt: skip
     say("report", 0.0)
     evaluation = evaluate(test, said, main=MAIN, capacity=CAPACITY)
     leaned = _top_features(model)
@@ -270,9 +289,9 @@ def run(
         card=scorecard(model) if reached(model.rungs) == "scorecard" else None,
         groups=_groups(history, source, model, test, said[0]),
     )
-    origin = _origin(history, source, data, recipe, findings)
-    origin = replace(origin, evidence=Evidence.of(evaluation, source.timeless))
-    return Result(report, model, data, origin, test, said)
+    evidence = Evidence.of(evaluation, source.timeless)
+    origin = _origin(history, source, followed, recipe, findings, evidence)
+    return Result(report, model, data, followed, origin, test, said)
 
 
 def _origin(
@@ -281,17 +300,20 @@ def _origin(
     data: Training,
     recipe: Recipe,
     findings: tuple[Finding, ...],
+    evidence: Evidence,
 ) -> bundle.Origin:
+    observed = observed_until(history)
     return bundle.Origin(
         source.name,
         source.population,
         source.timeless,
         tuple(source.reveals),
-        int(data.as_of.max()) + source.population.horizon,
+        int(data.known_at[data.known_at <= observed].max()),
         data.digest,
-        observed_until(history),
+        observed,
         recipe,
         findings,
+        evidence,
     )
 
 
@@ -336,28 +358,33 @@ def _judge(
 ) -> tuple[npt.NDArray[np.int64], list[Predictions]]:
     say(step, 0.0)
     rows = np.flatnonzero(fold.test(data.as_of))
-    teach, test = data.where(fold.train(data.as_of)), data.where(fold.test(data.as_of))
-    model = train(teach, recipe, lambda part: say(f"{step}: {part}", 0.3), grower, fold.embargo)
+    teach, test = data.where(fold.past(data.as_of)), data.where(fold.test(data.as_of))
+    model = train(teach, recipe, lambda part: say(f"{step}: {part}", 0.3), grower, fold.origin)
     said = model.predict_set(test)
     made = [
         Predictions(MAIN, said.probability, said.expected_value, said.value_low, said.value_high)
     ]
-    some = _some_leads(teach)
+    some, stands_for = _some_leads(teach, fold.origin)
     for name, contender in _CONTENDERS.items():
         say(f"{step}: {name}", 0.8)
-        weight = np.ones(len(some)) if name == "base rate" else lead_weights(some.lead_number)
-        fitted = contender.fit(some.columns, some.converted, weight)
+        by_lead = 1.0 if name == "base rate" else lead_weights(some.lead_number)
+        fitted = contender.fit(some.columns, some.converted, by_lead * stands_for)
         chance = [fitted.probability(columns) for columns in blocks(test)]
         made.append(Predictions(name, np.concatenate(chance)))
     say(step, 1.0)
     return rows, made
 
 
-def _some_leads(teach: Training) -> Training:
-    """What contenders learn from: they hold it whole in memory, and more would change little."""
+def _some_leads(teach: Training, now: int) -> tuple[Training, Floats]:
+    """What contenders learn from, and how many rows each of those stands for.
+
+    The outcomes known by now; no more than they can hold in memory, and more would change little.
+    """
     leads = int(teach.lead_number.max()) + 1
     drawn = np.random.default_rng(0).random(leads) <= CONTENDER_ROWS / len(teach)
-    return teach if drawn.all() else teach.where(drawn[teach.lead_number])
+    maturity = Maturity.at(now, teach.as_of, teach.known_at)
+    chosen = maturity.known & drawn[teach.lead_number]
+    return teach.where(chosen), maturity.weight[chosen]
 
 
 def _joined(parts: Sequence[Predictions]) -> Predictions:

@@ -63,7 +63,7 @@ def timeline_figure(as_of: Ints, folds: Sequence[Fold]) -> Figure:
     for place, fold in enumerate(folds):
         taught = np.datetime64(fold.origin - fold.embargo, "us")
         origin, end = np.datetime64(fold.origin, "us"), np.datetime64(fold.end, "us")
-        spans = ((first, taught, _MAIN, "train"), (taught, origin, _FAINT, "embargo"),
+        spans = ((first, taught, _MAIN, "train"), (taught, origin, _FAINT, "ripening"),
                  (origin, end, _OTHERS[0], "test"))  # fmt: skip
         for start, stop, colour, name in spans:
             label = name if place == 0 else None

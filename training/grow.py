@@ -179,6 +179,7 @@ def staged(booster: lgb.Booster, rows: Encoded, stops: list[int]) -> Floats:
     return raw
 
 
-def logistic_loss(raw: Floats, target: Floats) -> float:
-    """Mean negative log-likelihood of 0 and 1 (n,) under log-odds (n,)."""
-    return float(np.logaddexp(0, np.where(target > 0, -raw, raw)).mean())
+def logistic_loss(raw: Floats, target: Floats, weight: Floats | None = None) -> float:
+    """Mean (weighted) negative log-likelihood of 0 and 1 (n,) under log-odds (n,)."""
+    losses = np.logaddexp(0, np.where(target > 0, -raw, raw))
+    return float(np.average(losses, weights=weight))

@@ -23,7 +23,7 @@ from training.conversion import cross
 from training.encode import Encoder
 from training.evaluate import LEVEL
 from training.grow import Encoded, Grower
-from training.recipe import Recipe, lead_weights
+from training.recipe import Recipe
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -55,16 +55,23 @@ class Rung(msgspec.Struct, frozen=True):
 
 
 def climb(
-    rows: Encoded, target: Floats, lead: Ints, groups: Ints, recipe: Recipe, grower: Grower
+    rows: Encoded,
+    target: Floats,
+    weight: Floats,
+    lead: Ints,
+    groups: Ints,
+    recipe: Recipe,
+    grower: Grower,
 ) -> tuple[Recipe, tuple[Rung, ...]]:
     """The recipe of the highest rung that the data carry, and how each did.
 
-    ``target`` and ``lead`` number are those of the rows (n,), ``groups`` their folds (-1: none).
+    ``target``, ``weight`` and ``lead`` number are those of the rows (n,), ``groups`` their folds
+    (-1: none).
     From :data:`FEW` converted leads on, ``recipe`` and no rungs.
     """
     if len(np.unique(lead[target > 0])) >= FEW:
         return recipe, ()
-    weight, part = lead_weights(lead), groups >= 0
+    part = groups >= 0
     best, kept = _constant(target, weight, groups), _BASE_RATE
     rungs = [Rung("base rate", _mean(best, weight[part]), 0.0, 0.0, True)]
     monotone = replace(
@@ -77,7 +84,7 @@ def climb(
     candidates: list[tuple[RungName, Recipe]] = [("scorecard", monotone), ("LightGBM", recipe)]
     for name, candidate in candidates:
         trees = grower(rows, target, weight, candidate.conversion(rows.encoder.names, len(rows)))
-        losses = _losses(cross(trees, rows, target, groups, candidate).raw, target[part])
+        losses = _losses(cross(trees, rows, target, weight, groups, candidate).raw, target[part])
         gain, error = _gain(best - losses, weight[part], lead[part])
         rungs.append(Rung(name, _mean(losses, weight[part]), gain, error, gain > _SURE * error))
         if rungs[-1].climbed:

@@ -16,6 +16,7 @@ from training.dataset import Training, blocks
 from training.encode import Encoder
 from training.grow import Encoded, Grower, here
 from training.ladder import Rung, climb
+from training.maturity import Maturity
 from training.recipe import Recipe, folds_by_lead, lead_weights, threads
 from training.spread import Spread, fit_spread
 from training.value import ValueHead, deals_of, fit_value
@@ -103,38 +104,47 @@ def train(
     recipe: Recipe | None = None,
     progress: Progress | None = None,
     grower: Grower = here,
-    delay: int = 0,
+    now: int | None = None,
 ) -> LeadModel:
     """Grow both heads on a training set, in memory or on disk; ``grower`` says where.
 
-    ``delay`` is how long after its as-of a row's outcome is known, in microseconds. Rows
-    of a lead weigh less the more there are (see :func:`lead_weights`). The conversion head blends
-    trees of several leaves with single splits; with few conversions it may be less than that
-    (:mod:`training.ladder`). The numbers of rounds, the blend and the calibration come from folds
-    by lead; the head is then grown on all rows. Raises ``ValueError`` when the rows hold one class
-    only.
+    Rows whose outcome is not known by ``now`` (microseconds; None: all are) teach nothing; the
+    conversion head lets those that are settled already stand for them (:mod:`training.maturity`),
+    the value head leaves out all rows as young as they are. Rows of a lead weigh less the more
+    there are (see :func:`lead_weights`). The conversion head blends trees of several leaves with
+    single splits; with few conversions it may be less than that (:mod:`training.ladder`). The
+    numbers of rounds, the blend and the calibration come from folds by lead; the head is then grown
+    on all rows. Raises ``ValueError`` when the rows hold one class only.
     """
     recipe, say = recipe or Recipe(), progress or (lambda _: None)
-    converted = data.converted
+    as_of, known_at, every = data.as_of, data.known_at, data.lead_number
+    now = int(known_at.max()) if now is None else now
+    maturity, groups = Maturity.at(now, as_of, known_at), folds_by_lead(every)
+    known, crossed = maturity.known, groups >= 0
+    taught = data if known.all() else data.where(known)
+    converted, lead = taught.converted, every[known]
     if converted.all() or not converted.any():
         raise ValueError("all rows have the same outcome: there is nothing to learn yet")
-    encoder = Encoder.fit(data.features, blocks(data))
-    rows, target, lead = Encoded(data, encoder), converted.astype(np.float64), data.lead_number
-    groups = folds_by_lead(lead)
-    head, rungs = climb(rows, target, lead, groups, recipe, grower)
-    trees = grower(rows, target, lead_weights(lead), head.conversion(encoder.names, len(data)))
+    encoder = Encoder.fit(data.features, blocks(taught))
+    rows, target, folds = Encoded(taught, encoder), converted.astype(np.float64), groups[known]
+    weight = lead_weights(lead) * maturity.weight[known]
+    head, rungs = climb(rows, target, weight, lead, folds, recipe, grower)
+    trees = grower(rows, target, weight, head.conversion(encoder.names, len(taught)))
     say("conversion head: folds by lead")
-    crossing = cross(trees, rows, target, groups, head)
+    crossing = cross(trees, rows, target, weight, folds, head)
     say(f"conversion head: all rows, {crossing.rounds} rounds")
-    booster, raw = grow(trees, len(rows), crossing), crossing.raw
-    crossed = groups >= 0
-    calibration = choose(raw, converted[crossed], data.as_of[crossed], lead[crossed], delay)
+    booster, raw = grow(trees, len(rows), crossing), np.full(len(data), np.nan)
+    raw[known & crossed] = crossing.raw
+    at = np.flatnonzero(crossed)
+    calibration = choose(raw[at], data.converted[at], as_of[at], every[at], known_at[at], now)
     del trees  # the binned rows, before those of the value head
     say("value head")
-    deals = deals_of(data, encoder)
+    ripe = as_of + (known_at - as_of).max() <= now
+    deals = deals_of(data.where(ripe), encoder)
     if deals is None:
         return LeadModel(data.features, encoder, booster, calibration, None, rungs=rungs)
     value_head = fit_value(deals, recipe, grower)
     say("interval of the expected value")
-    spread = fit_spread(data.where(crossed), deals, calibration(raw))
+    judged = ripe & crossed
+    spread = fit_spread(data.where(judged), deals, calibration(raw[judged]))
     return LeadModel(data.features, encoder, booster, calibration, value_head, spread, rungs)

@@ -7,9 +7,10 @@ set too. ``<digest of the set>.json`` lists the parts, which lie in ``parts/``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -24,8 +25,8 @@ from features.times import DAY, micros
 
 Ints = npt.NDArray[np.int64]
 
-ROWS = ("lead_id", "as_of", "converted", "value")
-"""The columns of a part's file before those of the features."""
+ROWS = ("lead_id", "as_of", "converted", "value", "known_at")
+"""The columns of a part's file before those of the features, the last where outcomes take time."""
 
 PART_ROWS = 262_144
 """A part has at most so many rows, and so many are computed together."""
@@ -83,9 +84,9 @@ def cuts(as_of: Ints) -> Iterator[slice]:
 
 
 def labels_digest(rows: pd.DataFrame) -> str:
-    """SHA-256 of lead_id, as_of, converted and value."""
+    """SHA-256 of all that rows know but their features."""
     total = _sha()
-    for name in ROWS:
+    for name in _named(rows.columns):
         _add(total, rows[name])
     return total.hexdigest()
 
@@ -124,16 +125,26 @@ def write(
 
 
 def read_rows(parts: Sequence[Part], directory: Path) -> pd.DataFrame:
-    """lead_id, as_of, converted and value of all rows of the parts."""
-    found = [pq.read_table(file_of(part, directory), columns=list(ROWS)) for part in parts]
-    return pa.concat_tables([_NO_ROWS, *found]).to_pandas()
+    """All that the rows of the parts know but their features."""
+    files = [pq.ParquetFile(file_of(part, directory)) for part in parts]
+    found = [file.read(columns=_named(file.schema_arrow.names)) for file in files]
+    return pa.concat_tables(found or [_NO_ROWS]).to_pandas()
+
+
+def _named(columns: Collection[Any]) -> list[str]:
+    return [name for name in ROWS if name in columns]
 
 
 def _table(rows: pd.DataFrame, columns: pd.DataFrame, features: FeatureSet) -> pa.Table:
-    moments = pa.array(micros(rows["as_of"])).cast(pa.timestamp("us", "UTC"))
-    arrays = {name: moments if name == "as_of" else pa.array(rows[name]) for name in ROWS}
+    arrays = {name: _array(rows[name]) for name in _named(rows.columns)}
     arrays |= {name: pa.array(columns[name]) for name in columns.columns}
     return pa.table(arrays, metadata={FINGERPRINT: features.fingerprint})
+
+
+def _array(column: pd.Series) -> pa.Array:
+    if column.dtype.kind == "M":
+        return pa.array(micros(column)).cast(pa.timestamp("us", "UTC"))
+    return pa.array(column)
 
 
 def _sha(*texts: str) -> hashlib._Hash:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
+
 from features.language import FeatureSet
 from features.schema import History
 from training import bundle
-from training.dataset import StoredSet, Training, build, labelled
+from training.dataset import StoredSet, Training, build, labelled, ripening
 from training.experiment import Declared, Progress, visible_features, write_bundle
 from training.model import train
 
@@ -44,7 +46,8 @@ def from_history(
     Raises :class:`ReproductionError` when what was known then reads otherwise now.
     """
     then = history.until(about.observed)
-    rows, features = labelled(then, source.population), FeatureSet(about.features)
+    parts = (labelled(then, source.population), ripening(then, source.population))
+    rows, features = pd.concat(parts, ignore_index=True), FeatureSet(about.features)
     step = f"{len(features)} features of {len(rows):,} rows"
     seen = visible_features(then, source.reveals)
     data = build(rows, features, seen, lambda share: say(step, share))
@@ -73,8 +76,7 @@ def reproduce(stored: Path, source: Declared, data: Training, say: Progress) -> 
     of the audit and the evaluation, is taken over.
     """
     about = bundle.verify(stored)
-    delay = source.population.horizon + source.population.grace
-    model = train(data, about.recipe, lambda step: say(f"train: {step}", 0.5), delay=delay)
+    model = train(data, about.recipe, lambda step: say(f"train: {step}", 0.5), now=about.observed)
     origin = bundle.Origin(
         about.source, source.population, about.timeless, about.reveals, about.trained_until,
         data.digest, about.observed, about.recipe, about.findings, about.evidence,

@@ -24,11 +24,15 @@ class TimelineError(ValueError):
 
 @dataclass(frozen=True)
 class Fold:
-    """Train on labels complete at ``origin``, test on rows with ``origin <= as_of < end``."""
+    """Train on outcomes known at ``origin``, test on rows with ``origin <= as_of < end``."""
 
     origin: int
     end: int
     embargo: int
+
+    def past(self, as_of: Ints) -> Bools:
+        """Rows before the origin: those whose outcome is known by then may teach."""
+        return as_of < self.origin
 
     def train(self, as_of: Ints) -> Bools:
         """Rows whose horizon and grace are over at the origin: ``as_of + embargo <= origin``."""
@@ -43,15 +47,17 @@ def folds(as_of: Ints, population: Population, evaluation: Evaluation) -> list[F
     """Cut labelled rows (their as-of times, microseconds) into rolling out-of-time folds.
 
     Origins are dates or shares of the rows in the order of time; each one's test rows end where
-    the next begins. The embargo is horizon + grace, so that no training label was still open, or
-    overlaps the test period. Raises :class:`TimelineError` when a fold has no rows.
+    the next begins. The embargo is horizon + grace: by then at the latest a row's outcome is known.
+    Raises :class:`TimelineError` when a fold has no rows.
     """
     if not len(as_of):
         raise TimelineError("no row has a complete label: the history is shorter than the horizon")
     ordered = np.sort(as_of)
     embargo = population.horizon + population.grace
     origins = [_moment(origin, ordered) for origin in evaluation.origins or (DEFAULT_ORIGIN,)]
-    last = int(ordered[-1]) + 1 if evaluation.end is None else instant(evaluation.end)
+    last = int(ordered[-1]) + 1
+    if evaluation.end is not None:
+        last = min(last, instant(evaluation.end))
     made = [
         Fold(origin, end, embargo)
         for origin, end in zip(origins, [*origins[1:], last], strict=True)
@@ -74,7 +80,7 @@ def _moment(origin: str | float, ordered: Ints) -> int:
 
 
 def picture(as_of: Ints, chosen: Sequence[Fold], width: int = 60) -> str:
-    """Draw the folds as text: ``=`` trains, ``.`` is embargoed, ``#`` tests."""
+    """Draw the folds as text: ``=`` trains, of ``.`` what is settled does, ``#`` tests."""
     start, end = int(as_of.min()), max(fold.end for fold in chosen)
     step = max((end - start) / width, 1)
     moments = start + (np.arange(width) + 0.5) * step
@@ -90,5 +96,5 @@ def picture(as_of: Ints, chosen: Sequence[Fold], width: int = 60) -> str:
         )
     embargo = chosen[0].embargo
     length = f"{embargo / DAY:g} days" if embargo >= DAY else duration_text(embargo)
-    lines.append(f"{'':18}= train   . embargo ({length})   # test")
+    lines.append(f"{'':18}= train   . ripening ({length})   # test")
     return "\n".join(lines)

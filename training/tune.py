@@ -110,7 +110,7 @@ class _Search:
         parameters = recipe.conversion(self._rows.encoder.names, len(self._rows))
         trees = self._grower(self._rows, self._target, self._weight, parameters)
         stops, part = stops_of(recipe.fast_rounds), self._fold >= 0
-        fold, target = self._fold[part], self._target[part]
+        fold, target, weight = self._fold[part], self._target[part], self._weight[part]
         raw, losses = np.empty((len(stops), len(fold))), [np.inf]
         for number in range(int(fold.max()) + 1):
             share = (time.monotonic() - self._start) / self._seconds
@@ -120,7 +120,8 @@ class _Search:
             booster = trees.grow(part & (self._fold != number), recipe.fast_rounds)
             raw[:, fold == number] = staged(booster, self._rows.where(self._fold == number), stops)
             seen = fold <= number
-            losses = [logistic_loss(predicted[seen], target[seen]) for predicted in raw]
+            known = target[seen], weight[seen]
+            losses = [logistic_loss(predicted[seen], *known) for predicted in raw]
             trial.report(min(losses), number)
             if trial.number and trial.should_prune():
                 raise optuna.TrialPruned
@@ -133,8 +134,10 @@ class _Search:
         part = self._fold >= 0
         sign = 1 - 2 * self._target[part]
         gain = np.logaddexp(0, sign * self._raw[0]) - np.logaddexp(0, sign * self._raw[trial])
-        per_lead = np.bincount(self._lead[part], gain - gain.mean())
-        return float(gain.mean()), float(np.sqrt(np.square(per_lead).sum()) / len(gain))
+        weight = self._weight[part]
+        mean = float(np.average(gain, weights=weight))
+        per_lead = np.bincount(self._lead[part], weight * (gain - mean))
+        return mean, float(np.sqrt(np.square(per_lead).sum()) / weight.sum())
 
 
 def _suggested(trial: optuna.Trial) -> Recipe:

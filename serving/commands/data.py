@@ -94,7 +94,7 @@ def check(config: Path, quarantine: Path | None) -> None:
     help="Also draw it into this file: .svg, .png or .pdf.",
 )  # fmt: skip
 def plan(config: Path, plot: Path | None) -> None:
-    """Draw how time will be cut into training, embargo and test, without computing anything."""
+    """Draw how time will be cut into training, ripening and test, without computing anything."""
     from training.experiment import plan as planned
 
     source = Source.from_toml(config)

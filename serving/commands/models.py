@@ -70,7 +70,7 @@ def train(
 ) -> None:
     """Train both heads, print the honest report, log the run and register the challenger.
 
-    Each fold trains on labels that were complete at its origin and is judged on what came after.
+    Each fold trains on outcomes that were known at its origin and is judged on what came after.
     The figures of a random split stand beside it: the difference is what they flatter.
 
     \b

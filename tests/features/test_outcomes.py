@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -100,6 +101,28 @@ def test_labels_are_read_off_the_horizon(made: History, grace: int) -> None:
         assert row["mature"] == (close + grace <= end and not (occurred < as_of).any())
         worth = mine.loc[won, "deal_value"].iloc[0] if won.any() else 0.0
         assert row["value"] == worth or (pd.isna(worth) and pd.isna(row["value"]))
+
+
+@settings(max_examples=300)
+@given(settled(), st.sampled_from([0, 10 * DAY]), st.integers(0, 120 * DAY))
+def test_a_label_that_is_certain_stays(made: History, grace: int, passed: int) -> None:
+    """What a history says that was cut at a moment, of every label that is certain by then."""
+    population, moment = replace(WEEKLY, grace=grace), MONDAY + passed
+    spine = at_risk(made, population)
+    found = label(spine, made, population)
+    close = micros(spine["as_of"]) + population.horizon + grace
+    known_at = found["known_at"]
+    assert (micros(known_at[found["mature"]]) <= close[found["mature"]]).all()
+    certain = known_at.notna().to_numpy() & (known_at <= from_micros([moment])[0]).to_numpy()
+    rows, then = spine[certain], made.until(moment)
+    same = label(rows, then, population, until=moment)
+    assert same["converted"].equals(found.loc[certain, "converted"])
+    over, shown = close[certain] <= moment, [_visible(then, *row) for row in at(rows, moment)]
+    assert (over | np.array(shown, dtype=bool)).all()
+
+
+def at(table: pd.DataFrame, moment: int) -> list[tuple[str, int]]:
+    return [(lead, moment) for lead in table["lead_id"]]
 
 
 def test_the_horizon_is_half_open_to_the_microsecond() -> None:

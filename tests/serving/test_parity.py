@@ -54,7 +54,8 @@ def trained(source: Source, bpic: History, rows: pd.DataFrame) -> TrainingSet:
     seen = bpic.events[~hidden].reset_index(drop=True)
     known = History(bpic.leads, seen, bpic.changes, bpic.outcomes)
     every = labelled(bpic, source.population)
-    wanted = rows.merge(every, on=["lead_id", "as_of"], how="left")
+    labels = every.drop(columns="known_at")  # some have none: what the model says is not at issue
+    wanted = rows.merge(labels, on=["lead_id", "as_of"], how="left")
     wanted = wanted.assign(
         converted=wanted["converted"].fillna(False).astype(bool), value=wanted["value"].fillna(0.0)
     )

@@ -39,13 +39,13 @@ def test_where_there_is_nothing_to_gain_probabilities_stay() -> None:
     for seed in range(5):
         happened = np.random.default_rng(seed).random(len(RAW)) < expit(RAW)
         moved.append(np.abs(choose(RAW, happened, TIME)(RAW) - expit(RAW)).mean())
-    assert np.mean(moved) < 0.01  # the noise of the latest outcomes
+    assert np.mean(moved) < 0.0125  # a standard error of the rate of the latest 1,000 outcomes
 
 
 def test_the_level_follows_the_latest_outcomes() -> None:
     drift = np.linspace(-1.0, 1.0, len(RAW))
     happened = DRAW.random(len(RAW)) < expit(RAW + drift)
-    chosen = choose(RAW, happened, TIME, delay=2_000)
+    chosen = choose(RAW, happened, TIME, known_at=TIME + 2_000)
     assert chosen.recent == 1_000
     latest = np.arange(len(TIME))[-chosen.recent :]
     assert chosen(RAW[latest]).mean() == pytest.approx(happened[latest].mean(), abs=1e-9)
@@ -57,7 +57,33 @@ def test_a_level_that_would_come_too_late_is_dropped() -> None:
     swing = np.sin(TIME / len(TIME) * 2 * np.pi * 10)
     happened = DRAW.random(len(RAW)) < expit(RAW + 1.5 * swing)
     half = len(TIME) // 20
-    assert choose(RAW, happened, TIME, delay=half).recent == 0
+    assert choose(RAW, happened, TIME, known_at=TIME + half).recent == 0
+
+
+def test_the_level_follows_outcomes_that_are_settled_early() -> None:
+    """The rate fell, the horizon of no row since is over, but half of them are settled.
+
+    With as many rows before the fall that weigh double, a third of the way is what can be had.
+    """
+    horizon, now = 2_000, len(TIME)
+    happened = DRAW.random(len(RAW)) < expit(RAW - 1.5 * (now - horizon <= TIME))
+    known_at = TIME + np.where(DRAW.random(len(RAW)) < 0.5, horizon // 10, horizon)
+    chosen = choose(RAW, happened, TIME, known_at=known_at, now=now)
+    cut = TIME + horizon <= now
+    stale = choose(RAW[cut], happened[cut], TIME[cut], known_at=known_at[cut], now=now)
+    truth = expit(RAW - 1.5)
+    assert abs((chosen(RAW) - truth).mean()) < 0.75 * abs((stale(RAW) - truth).mean())
+
+
+def test_outcomes_of_the_future_are_not_looked_at() -> None:
+    happened = DRAW.random(len(RAW)) < expit(RAW)
+    known_at, now = TIME + np.where(happened, 500, 2_000), 39_000
+    later = known_at > now
+    changed = np.where(later, ~happened, happened), np.where(later, np.nan, RAW)
+    told = {"known_at": known_at[:now], "now": now}
+    first = choose(RAW[:now], happened[:now], TIME[:now], **told)
+    assert first == choose(changed[1][:now], changed[0][:now], TIME[:now], **told)
+    assert first.recent > 1_000
 
 
 def test_few_leads_with_many_rows_are_few_outcomes() -> None:

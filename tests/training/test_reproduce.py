@@ -59,7 +59,7 @@ def test_from_a_history_that_has_grown_it_is_the_same_to_the_bit(
 def test_a_training_set_that_was_kept_serves_without_the_history(
     earlier: Result, source: Source, stored: Path, tmp_path: Path
 ) -> None:
-    data = earlier.data
+    data = earlier.followed
     write(data.rows, data.features, lambda places: data.columns.iloc[places], tmp_path)
     kept = from_disk(bundle.verify(stored), tmp_path)
     assert reproduce.reproduce(stored, source, kept, silent).exact
@@ -81,7 +81,7 @@ def test_another_recipe_makes_another_model_and_names_the_files(
     origin = replace(earlier.origin, recipe=replace(QUICK, leaves=4))
     matrix = earlier.model.encoder.matrix(earlier.data.columns)[-3_000:]
     bundle.write(earlier.model, origin, matrix, tmp_path / "bundle")
-    found = reproduce.reproduce(tmp_path / "bundle", source, earlier.data, silent)
+    found = reproduce.reproduce(tmp_path / "bundle", source, earlier.followed, silent)
     assert not found.exact
     assert {"conversion.txt", "bundle.json"} <= set(found.different)
 

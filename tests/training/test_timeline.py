@@ -52,7 +52,7 @@ def test_an_empty_fold_says_what_to_move(origins: tuple[str, ...], word: str) ->
         folds(AS_OF[:0], WEEKLY, Evaluation((), None))
 
 
-def test_the_picture_shows_train_embargo_and_test_in_order() -> None:
+def test_the_picture_shows_train_ripening_and_test_in_order() -> None:
     made = folds(AS_OF, WEEKLY, Evaluation((0.5,), None))
     line = picture(AS_OF, made).splitlines()[1]
     assert line.index("=") < line.index(".") < line.index("#")
