@@ -9,6 +9,10 @@ import re
 from collections.abc import Sequence
 
 import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
 
 _TREE = re.compile(r"^Tree=\d+\n", re.MULTILINE)
 _VALUES = re.compile(r"^(leaf_value|internal_value)=(.*)$", re.MULTILINE)
@@ -38,6 +42,19 @@ def blend(members: Sequence[lgb.Booster], weights: Sequence[float]) -> lgb.Boost
     sizes = " ".join(str(len(text.encode())) for text in texts)
     head = _SIZES.sub(f"tree_sizes={sizes}", head)
     return lgb.Booster(model_str="".join([head, *texts, _END, tail]))
+
+
+def leaf_values(booster: lgb.Booster) -> Floats:
+    """What each leaf adds to the raw score: (trees, most leaves of a tree), 0 beyond those it has.
+
+    LightGBM tells of one leaf at a time; its text lists those of a tree, to the bit.
+    """
+    found = [one[2].split() for one in _VALUES.finditer(booster.model_to_string())
+             if one[1] == "leaf_value"]  # fmt: skip
+    values = np.zeros((len(found), max(map(len, found))))
+    for tree, leaves in enumerate(found):
+        values[tree, : len(leaves)] = leaves
+    return values
 
 
 def _scaled(tree: str, weight: float) -> str:

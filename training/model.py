@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from features.language import FeatureSet
 from training.calibrate import Calibration, choose
@@ -117,6 +118,13 @@ def train(
     on all rows. Raises ``ValueError`` when the rows hold one class only.
     """
     recipe, say = recipe or Recipe(), progress or (lambda _: None)
+    with threadpool_limits(1, "blas"):  # small products: more threads wait for work, and burn time
+        return _train(data, recipe, say, grower, now)
+
+
+def _train(
+    data: Training, recipe: Recipe, say: Progress, grower: Grower, now: int | None
+) -> LeadModel:
     as_of, known_at, every = data.as_of, data.known_at, data.lead_number
     now = int(known_at.max()) if now is None else now
     maturity, groups = Maturity.at(now, as_of, known_at), folds_by_lead(every)
