@@ -35,6 +35,7 @@ from training.dataset import TrainingSet
 Floats = npt.NDArray[np.float64]
 
 OURS, COUNTS, LOGISTIC = "leadcast", "leadcast on plain counts", "logistic regression"
+CUT = "leadcast, of ripe rows alone"
 BASE_RATE, BAYES, RIDGE = "base rate", "naive Bayes (as Odoo's)", "ridge"
 AUTOGLUON = "AutoGluon"
 SCRIPT = Path(__file__).parent / "contenders" / "tabular.py"
@@ -72,6 +73,8 @@ def rivals(protocol: Protocol, peers: bool, search: int, limit: int) -> list[Riv
     entered = [Rival(OURS, recipe_key, _leadcast)]
     if protocol.by_counts:
         entered.append(Rival(COUNTS, recipe_key, _leadcast_on_counts))
+    if any(not split.maturity.known.all() for split in protocol.splits):
+        entered.append(Rival(CUT, recipe_key, _leadcast_on_ripe))
     if protocol.predicts_value:
         entered.append(Rival(RIDGE, VERSIONS, _ridge))
     else:
@@ -113,6 +116,11 @@ def _leadcast(split: Split) -> Said:
     made = model.train(split.past, now=split.now)
     cpu, said = _spent() - before, made.predict_set(split.test)
     return Said(cpu, said.probability, said.expected_value)
+
+
+def _leadcast_on_ripe(split: Split) -> Said:
+    """A cut at the horizon, in place of weights for the outcomes that are not known yet."""
+    return _leadcast(replace(split, past=split.teach))
 
 
 def _leadcast_on_counts(split: Split) -> Said:

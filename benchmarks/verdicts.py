@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from benchmarks import tkdd
 from benchmarks.bar import Bar, Wanted
 from benchmarks.judge import TRUTH, Judged
-from benchmarks.rivals import AUTOGLUON, BASE_RATE, BAYES, COUNTS, LOGISTIC, OURS, RIDGE
+from benchmarks.rivals import AUTOGLUON, BASE_RATE, BAYES, COUNTS, CUT, LOGISTIC, OURS, RIDGE
 
 LEVELS: dict[str, tuple[tuple[str, float, Wanted], ...]] = {
     "simulated": (("calibration_error", 0.015, "<="),),
@@ -27,7 +27,7 @@ LEVELS: dict[str, tuple[tuple[str, float, Wanted], ...]] = {
 TOO_GOOD = {"bpic2012": 0.82, "xeducation": 0.93}
 """An AUC above this: suspect a leak."""
 
-_BASELINES = {BASE_RATE, BAYES, LOGISTIC, RIDGE, COUNTS, TRUTH}
+_BASELINES = {BASE_RATE, BAYES, LOGISTIC, RIDGE, COUNTS, CUT, TRUTH}
 
 
 def verdicts(judged: Judged) -> Iterator[Bar]:
@@ -63,6 +63,8 @@ def _against_others(judged: Judged) -> Iterator[Bar]:
         word = f"{judged.name}-{_word(measure)}-behind"
         if LOGISTIC in judged.differences:
             yield Bar(f"{word}-logistic-regression", judged.behind(LOGISTIC, measure), 1)
+        if CUT in judged.differences:
+            yield Bar(f"{word}-maturity-cut", judged.behind(CUT, measure), 1)
         if peers:
             yield Bar(f"{word}-best-peer", max(judged.behind(one, measure) for one in peers), 1)
     if AUTOGLUON in judged.cpu:

@@ -279,7 +279,7 @@ def run(
         verdict=verdict(data, model, evaluation, learning_curve(data, model, recipe, grower)),
         random_split=flattering,
         ceiling=None if ceiling is None else _ceiling(ceiling, data.rows.loc[rows], test),
-        training=_facts(data, model) | {"recipe": recipe.text} | searched,
+        training=_facts(data, followed, model) | {"recipe": recipe.text} | searched,
         calibration=model.calibration.text,
         features=leaned,
         dependence=dependence(model, data, [one.name for one in leaned[:_DEPENDENCE]]),
@@ -432,9 +432,12 @@ def _target(source: Declared) -> str:
     return f"{source.population.target} within {days}"
 
 
-def _facts(data: Training, model: LeadModel) -> dict[str, str | int | float]:
+def _facts(data: Training, followed: Training, model: LeadModel) -> dict[str, str | int | float]:
+    young = followed.known_at[len(data) :] - followed.as_of[len(data) :]
+    horizon = int((followed.known_at - followed.as_of).max())
     return {
         "rows": len(data),
+        "rows settled before their horizon's end": int((young < horizon).sum()),
         "leads": int(data.lead_number.max()) + 1,
         "conversions (rows)": int(data.converted.sum()),
         "first as-of": iso(int(data.as_of.min())),
