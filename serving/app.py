@@ -39,7 +39,7 @@ def application() -> Starlette:
     routes = [_route(path) for path in dict.fromkeys(one.path for one in OPERATIONS)]
     routes.append(Route("/v1/openapi.json", _openapi, methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
-    app.state.refresher, app.state.repeats = None, Repeats()
+    app.state.refresher, app.state.shadow, app.state.repeats = None, None, Repeats()
     app.state.working = anyio.CapacityLimiter(2)
     return app
 

@@ -52,7 +52,8 @@ def demo(directory: Path, mlruns: Path) -> None:
 
 for command in (
     data.simulate, data.check, data.plan, data.audit, data.explain,
-    models.train, models.report, models.reproduce, models.promote, models.rollback,
+    models.train, models.report, models.reproduce, models.pull, models.promote,
+    models.rollback,
     scoring.score, scoring.batch, scoring.serve, scoring.rehearse, scoring.bento,
     demo, doctor.doctor, keys.keys, store.store,
 ):  # fmt: skip

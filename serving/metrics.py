@@ -50,6 +50,19 @@ MODEL_REFUSED = Counter(
     "leadcast_model_refused_total", "New models that failed their checks and were not served"
 )
 
+SHADOWED = Counter(
+    "leadcast_shadow_scores_total", "Leads that the challenger scored, too, by whether it would "
+    "have sent them the same way",
+    ["version", "route"],
+)  # fmt: skip
+SHADOW_DISTANCE = Histogram(
+    "leadcast_shadow_distance", "Between the probabilities of challenger and champion",
+    buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+)  # fmt: skip
+SHADOW_LEFT_OUT = Counter(
+    "leadcast_shadow_left_out_total", "Leads that challenger and champion did not both score"
+)
+
 REFRESH_SECONDS = Histogram(
     "leadcast_refresh_seconds", "From a fact that came in to the lead's current score",
     buckets=_BUCKETS,
@@ -75,6 +88,12 @@ def seconds(route: str) -> Histogram:
 def refused(reason: str) -> Counter:
     """The counter of refusals for one reason."""
     return REFUSED.labels(reason)
+
+
+@cache
+def shadowed(version: str, other: bool) -> Counter:
+    """The counter of leads that a challenger would have sent the same way, or another."""
+    return SHADOWED.labels(version, "other" if other else "same")
 
 
 def serves(version: str, before: str) -> None:

@@ -57,10 +57,12 @@ def serving(
     port: int,
     host: str = "127.0.0.1",
     policy: Path | None = None,
+    challenger: Path | None = None,
 ) -> Iterator[Running]:
     """Serve a bundle on ``host`` while the context is open; no process is left behind.
 
-    ``policy`` is a file for :meth:`serving.decide.Policy.read`.
+    ``policy`` is a file for :meth:`serving.decide.Policy.read`, ``challenger`` a bundle for the
+    shadow (:mod:`serving.shadow`).
 
     Raises :class:`training.bundle.BundleError` for a bundle that is not what was written and
     :class:`ServiceError`, with what it said, when the service refuses to start.
@@ -69,6 +71,8 @@ def serving(
     environment = {"LEADCAST_BUNDLE": str(bundle.absolute())}
     if policy is not None:
         environment["LEADCAST_POLICY"] = str(policy.absolute())
+    if challenger is not None:
+        environment["LEADCAST_CHALLENGER"] = str(challenger.absolute())
     if store is not None:
         place = str(store)
         environment["LEADCAST_STORE"] = place if is_database(place) else str(Path(place).resolve())

@@ -32,6 +32,7 @@ from serving.jobs import Jobs, jobs_beside
 from serving.keys import KeysError, require
 from serving.routes.score import Desk
 from serving.scorer import Scorer
+from serving.shadow import Shadow
 from serving.store import Store, StoreUnavailable
 from serving.traces import MissingExporter, Traces
 from training import bundle
@@ -42,6 +43,7 @@ BUNDLE = Path(
 )
 STORE = os.environ.get("LEADCAST_STORE")
 POLICY = os.environ.get("LEADCAST_POLICY")
+CHALLENGER = os.environ.get("LEADCAST_CHALLENGER")
 JOBS = Path(os.environ.get("LEADCAST_JOBS") or jobs_beside(STORE))
 CONFIG: dict[str, Any] = {
     "workers": 1,
@@ -120,6 +122,8 @@ class Leadcast:
         try:
             require(KEYS, _host())
             bundle.check(BUNDLE)
+            if CHALLENGER:
+                bundle.check(Path(CHALLENGER))
             if STORE:
                 Store(STORE).close()
             _policy()
@@ -130,9 +134,12 @@ class Leadcast:
     def __init__(self) -> None:
         store = app.state.store = Store(STORE) if STORE else None
         refresher = app.state.refresher = Refresher(store) if store else None
+        shadow = app.state.shadow = (
+            Shadow(Path(CHALLENGER), store, _policy()) if CHALLENGER else None
+        )
 
         def serve(scorer: Scorer) -> None:
-            app.state.desk = Desk(scorer, store)
+            app.state.desk = Desk(scorer, store, shadow.beside if shadow else None)
             if refresher is not None:
                 refresher.serve(scorer)
 
@@ -150,6 +157,8 @@ class Leadcast:
         jobs.start()
         if refresher is not None:
             refresher.start()
+        if shadow is not None:
+            shadow.start()
 
 
 Leadcast.add_asgi_middleware(guarded, api=app)  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ from features import simulate as simulator
 from features.source import Source
 from features.times import SECOND, duration
 from serving.commands.shared import (
+    CHALLENGER,
     CHAMPION,
     accept_option,
     because_option,
@@ -238,6 +239,22 @@ def promote_model(
     entry = registry.promote(name, version, accepting)
     registry.pull(name, target)
     console.print(f"  {name} version {entry.version} is the champion; its bundle is in {target}/")
+
+
+@click.command()
+@runs_option
+@model_option
+@click.option("--version", default="challenger", show_default=True, help="Version or alias.")
+@click.option("--to", "target", default=CHALLENGER, show_default=True,
+              type=click.Path(path_type=Path), help="Where to put it.")  # fmt: skip
+def pull(mlruns: Path, model: str | None, version: str, target: Path) -> None:
+    """Put a model's verified bundle into a directory, and promote nothing.
+
+    `leadcast serve --challenger` asks it for the leads that the champion scores.
+    """
+    registry, name = registry_of(mlruns, model)
+    entry = registry.pull(name, target, version)
+    console.print(f"  {name} version {entry.version}: its bundle is in {target}/")
 
 
 @click.command()

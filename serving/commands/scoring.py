@@ -111,7 +111,18 @@ def batch(bundle: Path, features: Path, out: Path, reasons: int, policy: Path | 
 @click.option("--port", default=3000, show_default=True, help="Port to listen on.")
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Address to listen on; another one needs LEADCAST_KEYS.")  # fmt: skip
-def serve(bundle: Path, store: str | None, policy: Path | None, port: int, host: str) -> None:
+@click.option(
+    "--challenger", type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A bundle that is asked for the same leads, unheard (leadcast pull): GET /v1/models.",
+)  # fmt: skip
+def serve(
+    bundle: Path,
+    store: str | None,
+    policy: Path | None,
+    port: int,
+    host: str,
+    challenger: Path | None,
+) -> None:
     """Serve scores over HTTP: POST /v1/score, GET /v1/model, health and metrics.
 
     With LEADCAST_KEYS, a file that `leadcast keys` makes, every call needs a key; without, the
@@ -125,7 +136,7 @@ def serve(bundle: Path, store: str | None, policy: Path | None, port: int, host:
 
     # Asked to end, it ends as with Ctrl-C: its workers go with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with serving(bundle, store, port, host, policy) as running:
+    with serving(bundle, store, port, host, policy, challenger) as running:
         console.print(f"Serving on {running.url} - stop with Ctrl-C")
         lack = running.lack()
         if lack:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from features.schema import History
 from features.source import Source
 
-CHAMPION = Path(".leadcast/champion")
+CHAMPION, CHALLENGER = Path(".leadcast/champion"), Path(".leadcast/challenger")
 RUNS = Path("mlruns")
 
 console = Console(width=100, highlight=False)

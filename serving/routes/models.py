@@ -12,6 +12,7 @@ from serving.champion import Champion, Refusal
 from serving.http import answer
 from serving.operation import Operation
 from serving.problems import Breach
+from serving.shadow import Compared, Shadow
 from training.bundle import BundleError
 
 
@@ -35,12 +36,14 @@ class Serving(msgspec.Struct, frozen=True):
 class Models(msgspec.Struct, frozen=True):
     """The model that answers; the versions it can be rolled back to; those that were refused.
 
-    Both latest first; ``refused`` since the service started.
+    Both latest first; ``refused`` since the service started. ``challenger``: the model in the
+    shadow, where there is one.
     """
 
     serving: Serving
     previous: list[str]
     refused: list[Refusal]
+    challenger: Compared | None
 
 
 async def _models(request: Request) -> Response:
@@ -48,7 +51,9 @@ async def _models(request: Request) -> Response:
     held, about = champion.bundle, champion.bundle.about
     until = None if about.timeless else iso(about.trained_until)
     serving = Serving(held.version, champion.since, about.source, about.target, until)
-    made = Models(serving, champion.kept, list(champion.refusals))
+    shadow: Shadow | None = request.app.state.shadow
+    compared = None if shadow is None else shadow.compared
+    made = Models(serving, champion.kept, list(champion.refusals), compared)
     return answer(msgspec.json.encode(made))
 
 
@@ -66,7 +71,7 @@ async def _reload(request: Request) -> Response:
 
 OPERATIONS = (
     Operation(
-        "models", "GET", "/v1/models", _models, "The models: serving, previous, refused",
+        "models", "GET", "/v1/models", _models, "The model that serves, and the others",
         Models, "score", returns="Which model answers, and which others there are",
     ),
     Operation(

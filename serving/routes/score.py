@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -25,14 +26,18 @@ INLINE_LEADS, INLINE_BYTES = 16, 256 * 1024
 """Larger requests are worked on in a thread, so that small ones need not wait for them."""
 
 
+Beside = Callable[[api.Envelope, int, Sequence[Score | api.Refused]], None]
+"""Told of what was asked for, as of when, and what became of each lead; returns at once."""
+
+
 class Desk:
     """Answers requests with one model and, where there is one, a store.
 
-    ``blocks``: to read the store is to wait for another machine.
+    ``beside`` is told of every answer. ``blocks``: who reads the store waits for another machine.
     """
 
-    def __init__(self, scorer: Scorer, store: Store | None) -> None:
-        self._scorer, self._store = scorer, store
+    def __init__(self, scorer: Scorer, store: Store | None, beside: Beside | None = None) -> None:
+        self._scorer, self._store, self._beside = scorer, store, beside
         self.reader = api.Reader(scorer.features, scorer.columns)
         self.blocks = store is not None and store.remote
 
@@ -48,6 +53,8 @@ class Desk:
         """
         as_of = now() if asked.as_of is None else api.read_time(asked.as_of, "as_of")
         made, kept = self.results(asked, as_of, request_id)
+        if self._beside is not None:
+            self._beside(asked, as_of, made)
         return msgspec.json.encode(api.ScoreAnswer(self.version, iso(as_of), True, made)), kept
 
     def results(
