@@ -70,13 +70,25 @@ class _Labelled:
         """(n,) the leads numbered from 0."""
         return pd.factorize(self.rows["lead_id"])[0].astype(np.int64)
 
+    @property
+    def group(self) -> Ints:
+        """(n,) a number for what folds keep together: a lead's account or, without one, the lead.
+
+        What is known of an account's other leads tells of this one.
+        """
+        lead = self.lead_number
+        if "account_id" not in self.rows:
+            return lead
+        account = pd.factorize(self.rows["account_id"])[0].astype(np.int64)
+        return np.where(account < 0, lead, account + int(lead.max(initial=0)) + 1)
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet(_Labelled):
     """n labelled rows in the order of as_of and, within it, of the leads in the history.
 
     ``rows`` has lead_id, as_of, converted (bool), value (0 when not converted, NaN unknown) and,
-    where outcomes take time, known_at;
+    where outcomes take time, known_at, and, where leads have one, account_id;
     ``columns`` the features, float64 or str; both have the same RangeIndex.
     """
 
@@ -224,7 +236,8 @@ def blocks(data: Training) -> Iterator[pd.DataFrame]:
 def labelled(history: History, population: Population) -> pd.DataFrame:
     """Every (open lead, as_of) whose horizon and grace are over.
 
-    lead_id, as_of, converted, value, known_at (:func:`features.outcomes.label`).
+    lead_id, as_of, converted, value, known_at (:func:`features.outcomes.label`) and, where leads
+    have accounts, account_id.
     """
     return _followed(history, population)[0]
 
@@ -241,6 +254,9 @@ def _followed(history: History, population: Population) -> tuple[pd.DataFrame, p
     spine, end = at_risk(history, population), observed_until(history)
     labels = label(spine, history, population)
     rows = pd.concat([spine, labels[["converted", "value", "known_at"]]], axis=1)
+    account = history.leads.set_index("lead_id")["account_id"]
+    if account.notna().any():
+        rows["account_id"] = account.reindex(rows["lead_id"]).to_numpy()
     open_still = micros(rows["as_of"]) + population.horizon + population.grace > end
     open_still &= labels["known_at"].notna().to_numpy()
     mature = labels["mature"].to_numpy()

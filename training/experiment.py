@@ -437,7 +437,7 @@ def _facts(data: Training, followed: Training, model: LeadModel) -> dict[str, st
     horizon = int((followed.known_at - followed.as_of).max())
     return {
         "rows": len(data),
-        "rows settled before their horizon's end": int((young < horizon).sum()),
+        "younger rows settled early": int((young < horizon).sum()),
         "leads": int(data.lead_number.max()) + 1,
         "conversions (rows)": int(data.converted.sum()),
         "first as-of": iso(int(data.as_of.min())),

@@ -18,7 +18,7 @@ from training.encode import Encoder
 from training.grow import Encoded, Grower, here
 from training.ladder import Rung, climb
 from training.maturity import Maturity
-from training.recipe import Recipe, folds_by_lead, lead_weights, threads
+from training.recipe import Recipe, folds_of, lead_weights, threads
 from training.spread import Spread, fit_spread
 from training.value import ValueHead, deals_of, fit_value
 
@@ -127,7 +127,7 @@ def _train(
 ) -> LeadModel:
     as_of, known_at, every = data.as_of, data.known_at, data.lead_number
     now = int(known_at.max()) if now is None else now
-    maturity, groups = Maturity.at(now, as_of, known_at), folds_by_lead(every)
+    maturity, groups = Maturity.at(now, as_of, known_at), folds_of(data.group)
     known, crossed = maturity.known, groups >= 0
     taught = data if known.all() else data.where(known)
     converted, lead = taught.converted, every[known]

@@ -25,8 +25,8 @@ from features.times import DAY, micros
 
 Ints = npt.NDArray[np.int64]
 
-ROWS = ("lead_id", "as_of", "converted", "value", "known_at")
-"""The columns of a part's file before those of the features, the last where outcomes take time."""
+ROWS = ("lead_id", "as_of", "converted", "value", "known_at", "account_id")
+"""The columns of a part's file before those of the features, the last two where there are such."""
 
 PART_ROWS = 262_144
 """A part has at most so many rows, and so many are computed together."""

@@ -12,7 +12,7 @@ from training.evaluate import Evaluation, wilson
 from training.grow import Encoded, Grower, here
 from training.ladder import Rung, climb, reached
 from training.model import LeadModel
-from training.recipe import Recipe, folds_by_lead, lead_weights
+from training.recipe import Recipe, folds_of, lead_weights
 
 _SHARES = (1 / 3, 2 / 3)
 _DRAWS = 2
@@ -62,7 +62,7 @@ def _gain(
     won = len(np.unique(lead[converted]))
     if won < 2 or converted.all():
         return won, 0.0
-    rows, groups = Encoded(data, model.encoder), folds_by_lead(lead)
+    rows, groups = Encoded(data, model.encoder), folds_of(data.group)
     target, weight = converted.astype(np.float64), lead_weights(lead)
     _, rungs = climb(rows, target, weight, lead, groups, recipe or Recipe(), grower)
     return won, _saved(rungs)

@@ -109,17 +109,17 @@ def lead_weights(lead: Ints) -> Floats:
     return weight / weight.mean()
 
 
-def folds_by_lead(lead: Ints, count: int = FOLDS, seed: int = 17) -> Ints:
-    """A fold number for each row (n,); rows of a lead share one.
+def folds_of(group: Ints, count: int = FOLDS, seed: int = 17) -> Ints:
+    """A fold number for each row (n,); rows of a group, a lead's or an account's, share one.
 
-    Beyond ``CROSS_ROWS`` rows, a share of the leads drawn at random takes no part: -1.
+    Beyond ``CROSS_ROWS`` rows, a share of the groups drawn at random takes no part: -1.
     """
     draw = np.random.default_rng(seed)
-    leads = int(lead.max()) + 1
-    fold = np.arange(leads) % count
+    names, place = np.unique(group, return_inverse=True)
+    fold = np.arange(len(names)) % count
     draw.shuffle(fold)
-    fold[draw.random(leads) > CROSS_ROWS / len(lead)] = -1
-    return fold[lead]
+    fold[draw.random(len(names)) > CROSS_ROWS / len(group)] = -1
+    return fold[place]
 
 
 def threads(matrix: Floats) -> int:

@@ -19,6 +19,9 @@ _SCALE = DOUBLE / np.log(2)
 _ZERO = 1e-30
 """LightGBM writes a split at zero as 1e-35."""
 
+_ENDLESS = 1e300
+"""And so one of what is known from what is missing."""
+
 
 @dataclass(frozen=True)
 class Points:
@@ -66,6 +69,9 @@ def _ranges(model: LeadModel, column: int, edges: list[float]) -> tuple[list[str
     texts = model.encoder.vocabulary.get(name)
     if texts is not None:
         return [*texts, "another", "missing"], [*map(float, range(len(texts) + 1)), np.nan]
+    edges = [edge for edge in edges if edge < _ENDLESS]
+    if not edges:
+        return ["known", "missing"], [0.0, np.nan]
     shown = [f"{0.0 if abs(edge) < _ZERO else edge:,.4g}" for edge in edges]
     between = [f"{low} to {high}" for low, high in pairwise(shown)]
     return [f"up to {shown[0]}", *between, f"over {shown[-1]}", "missing"], [*edges, np.inf, np.nan]

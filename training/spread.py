@@ -17,7 +17,7 @@ from scipy.special import logit
 from training.dataset import Training
 from training.grow import Encoded
 from training.linear import Ridge, fit_linear
-from training.recipe import folds_by_lead, lead_weights
+from training.recipe import folds_of, lead_weights
 from training.value import Deals
 
 Floats = npt.NDArray[np.float64]
@@ -75,7 +75,7 @@ def fit_spread(data: Training, deals: Deals, honest: Floats) -> Spread:
     chance = np.clip(honest, _LEAST_CHANCE, 1 - _LEAST_CHANCE)
     told, odds = chance * (1 - chance), logit(chance)
     target = odds + (data.converted - chance) / told
-    ridge = fit_linear(rows, target, lead_weights(lead) * told, folds_by_lead(lead), lead)
+    ridge = fit_linear(rows, target, lead_weights(lead) * told, folds_of(data.group), lead)
     looked = np.arange(len(rows)) % -(-len(rows) // _LOOKED) == 0
     rows, odds = rows.where(looked), odds[looked]
     doubt = _doubt(ridge, rows)

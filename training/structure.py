@@ -42,7 +42,7 @@ def _require_tree(told: dict[str, str], columns: int) -> None:
     _numbers(told, "leaf_value", splits + 1)
     if not splits:
         return
-    threshold = _numbers(told, "threshold", splits)
+    threshold = _numbers(told, "threshold", splits, endless=True)
     if not _within(_ints(told, "split_feature", splits), 0, columns):
         raise ValueError("it splits by a column that there is not")
     sort = _ints(told, "decision_type", splits)
@@ -75,12 +75,16 @@ def _fields(text: str) -> dict[str, str]:
     return {name: value for name, joint, value in parts if joint}
 
 
-def _numbers(told: dict[str, str], name: str, size: int) -> npt.NDArray[np.float64]:
+def _numbers(
+    told: dict[str, str], name: str, size: int, endless: bool = False
+) -> npt.NDArray[np.float64]:
+    """``endless``: plus infinity will do; LightGBM splits there what is known from what is not."""
     try:
         found = np.array(told.get(name, "").split(), dtype=np.float64)
     except ValueError:
         found = np.empty(0)
-    if len(found) != size or not np.isfinite(found).all():
+    whole = np.isfinite(found) | (endless & (found == np.inf))
+    if len(found) != size or not whole.all():
         raise ValueError(f"{name} is not {size} finite numbers")
     return found
 

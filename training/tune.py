@@ -19,7 +19,7 @@ import optuna
 from training.dataset import Training, blocks
 from training.encode import Encoder
 from training.grow import Encoded, Grower, here, logistic_loss, staged, stops_of
-from training.recipe import Recipe, folds_by_lead, lead_weights
+from training.recipe import Recipe, folds_of, lead_weights
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -90,7 +90,7 @@ class _Search:
         self._rows = Encoded(data, Encoder.fit(data.features, blocks(data)))
         self._target = data.converted.astype(np.float64)
         self._lead, self._grower, self._say = data.lead_number, grower, say
-        self._weight, self._fold = lead_weights(self._lead), folds_by_lead(self._lead)
+        self._weight, self._fold = lead_weights(self._lead), folds_of(data.group)
         self._start, self._seconds = time.monotonic(), seconds
         self._raw: dict[int, Floats] = {}
         self.recipes: dict[int, Recipe] = {}

@@ -15,7 +15,7 @@ from training.dataset import Training
 from training.encode import Encoder
 from training.grow import Encoded, Grower, out_of_fold
 from training.linear import Linear, Ridge, fit_linear
-from training.recipe import Recipe, folds_by_lead, lead_weights, threads
+from training.recipe import Recipe, folds_of, lead_weights, threads
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -153,7 +153,7 @@ def deals_of(data: Training, encoder: Encoder) -> Deals | None:
     lead = np.unique(data.lead_number[won], return_inverse=True)[1]
     unit = float(np.median(data.value[won]))
     actual = data.value[won] / unit
-    weight, groups = lead_weights(lead), folds_by_lead(lead)
+    weight, groups = lead_weights(lead), folds_of(data.group[won])
     deals = Deals(Encoded(data.where(won), encoder), unit, actual, actual, weight, groups, lead)
     usual = np.zeros(len(actual))
     if deals.leads >= LEAST_DEALS:

@@ -19,7 +19,7 @@ from tests.serving.asking import by_id, free_port
 from training import bundle
 
 Damage = Callable[[Path], object]
-CONVERSION, DEALS = "conversion.txt", "value-log.txt"
+CONVERSION = "conversion.txt"
 
 
 def cut(share: float) -> Damage:
@@ -51,8 +51,9 @@ def tree(field: str, change: Callable[[list[str]], list[str]]) -> Damage:
 
 def swap_heads(directory: Path) -> None:
     (directory / CONVERSION).rename(directory / "x")
-    (directory / DEALS).rename(directory / CONVERSION)
-    (directory / "x").rename(directory / DEALS)
+    deals = next(directory.glob("value-*.txt"))
+    deals.rename(directory / CONVERSION)
+    (directory / "x").rename(deals)
 
 
 def about(**more: Any) -> Damage:
@@ -113,7 +114,7 @@ SIGNED: dict[str, tuple[Damage, str]] = {
     "a bit of a threshold": (THRESHOLD_BIT, "golden rows"),
     "a cycle": (tree("right_child", lambda held: [*held[:-1], "0"]), "not form a tree"),
     "no number in a leaf": (tree("leaf_value", lambda held: ["nan", *held[1:]]), "finite"),
-    "an endless threshold": (tree("threshold", lambda held: ["inf", *held[1:]]), "finite"),
+    "a threshold below all": (tree("threshold", lambda held: ["-inf", *held[1:]]), "finite"),
     "heads swapped": (swap_heads, "golden rows"),
     "other features": (about(fingerprint="0" * 64), "feature set"),
     "other library": (about(versions={"lightgbm": "3.3.5"}), r"LightGBM 3\.3\.5"),

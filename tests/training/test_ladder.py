@@ -118,3 +118,17 @@ def test_a_rung_is_kept_in_the_bundle(
     matrix = again.model.encoder.matrix(result.data.columns[:50])
     assert np.ptp(again.model.predict(matrix).probability) == 0
     assert bundle.load(tmp_path / "base").model.booster.num_trees() == 1
+
+
+def test_points_of_what_is_known_or_missing(result: Result) -> None:
+    """A feature that tells only whether it is known has two ranges."""
+    columns = result.data.columns.copy()
+    name = next(one.name for one in result.data.features.features if one.type == "number")
+    won = result.data.converted
+    columns[name] = np.where(won, np.nan, np.random.default_rng(1).normal(size=len(won)))
+    data = TrainingSet(result.data.rows, columns, result.data.features)
+    card = Recipe(2, 16, 0.03, {"learning_rate": 0.3}, blended=False)
+    _, points = scorecard(replace(train(data, card), rungs=result.model.rungs))
+    mine = {p.when: p.points for p in points if p.feature == name}
+    assert mine["known"] == 0 < mine["missing"]
+    assert len(mine) == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from training.dataset import TrainingSet
 from training.encode import MOST_VALUES, Encoder
 from training.experiment import MAIN, Result
 from training.model import train
-from training.recipe import folds_by_lead, lead_weights
+from training.recipe import folds_of, lead_weights
 
 
 def test_scores_do_not_depend_on_the_batch(result: Result) -> None:
@@ -61,7 +63,7 @@ def test_one_class_is_nothing_to_learn(result: Result) -> None:
 
 def test_leads_share_folds_and_weights() -> None:
     lead = np.repeat(np.arange(500), np.arange(500) % 7 + 1)
-    fold, weight = folds_by_lead(lead), lead_weights(lead)
+    fold, weight = folds_of(lead), lead_weights(lead)
     for one in range(500):
         assert len(set(fold[lead == one])) == 1
     assert weight.mean() == pytest.approx(1)
@@ -107,3 +109,18 @@ def test_the_digest_names_the_content(result: Result) -> None:
     assert result.data.take(np.arange(1, 51)).digest != part.digest
     other = part.rows.assign(converted=~part.rows["converted"])
     assert TrainingSet(other, part.columns, part.features).digest != part.digest
+
+
+def test_leads_of_an_account_are_kept_together_in_folds(result: Result) -> None:
+    rows = result.data.rows
+    alone = result.data.lead_number % 3 == 0
+    rows = rows.assign(account_id=rows["account_id"].mask(alone))
+    data = replace(result.data, rows=rows)
+    fold = pd.Series(folds_of(data.group))
+    assert (fold.groupby(rows["account_id"]).nunique() == 1).all()
+    assert (fold.groupby(rows["lead_id"]).nunique() == 1).all()
+    assert sorted(fold.unique()) == [0, 1, 2, 3]
+    assert fold[alone].nunique() == 4
+    assert len(np.unique(data.group)) < len(np.unique(data.lead_number))
+    without = replace(data, rows=rows.drop(columns="account_id"))
+    assert (without.group == without.lead_number).all()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import lightgbm as lgb
+import numpy as np
 import pytest
 
+from serving.trees import Trees
 from tests.bundles import edited
 from training.experiment import Result
 from training.structure import require_trees
@@ -35,6 +38,22 @@ def test_another_number_of_columns_is_refused(text: str, columns: int) -> None:
             require_trees(text, other)
 
 
+def test_a_split_of_what_is_known_from_what_is_not_passes() -> None:
+    """Whether a number is missing tells all: LightGBM writes the threshold as inf."""
+    draw = np.random.default_rng(2)
+    numbers = np.where(draw.random(2_000) < 0.5, np.nan, draw.normal(size=2_000))
+    parameters = {"objective": "binary", "num_leaves": 2, "verbosity": -1}
+    data = lgb.Dataset(numbers[:, None], np.isnan(numbers))
+    booster = lgb.train(parameters, data, 5)
+    told = booster.model_to_string()
+    assert "threshold=inf" in told
+    require_trees(told, 1)
+    asked = np.array([[np.nan], [-1e9], [0.0], [1e9]])
+    raw = np.asarray(booster.predict(asked, raw_score=True))
+    np.testing.assert_allclose(Trees(booster, explained=False).raw(asked), raw, rtol=1e-12)
+    assert raw[0] > 0 > raw[1] == raw[3]
+
+
 DAMAGE: dict[str, tuple[str, Callable[[list[str]], list[str]]]] = {
     "a child leads back to the root": ("left_child", lambda held: [*held[:-1], "0"]),
     "a split is its own child": ("left_child", lambda held: ["0", *held[1:]]),
@@ -43,7 +62,7 @@ DAMAGE: dict[str, tuple[str, Callable[[list[str]], list[str]]]] = {
     "no finite leaf": ("leaf_value", lambda held: ["nan", *held[1:]]),
     "an endless leaf": ("leaf_value", lambda held: ["-inf", *held[1:]]),
     "no leaf": ("leaf_value", lambda held: held[1:]),
-    "an endless threshold": ("threshold", lambda held: [*held[:-1], "inf"]),
+    "a threshold below all": ("threshold", lambda held: [*held[:-1], "-inf"]),
     "a threshold that is no number": ("threshold", lambda held: [*held[:-1], "bob"]),
     "a column that there is not": ("split_feature", lambda held: [*held[:-1], "9999"]),
     "a column before the first": ("split_feature", lambda held: [*held[:-1], "-1"]),
