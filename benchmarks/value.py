@@ -2,7 +2,7 @@
 
     python -m benchmarks.value [--leads N]
 
-Each seed is a funnel of its own: trained on the labels complete at 70 % of the rows, judged on the
+Each seed is a funnel of its own: trained on the outcomes known at 70 % of the rows, judged on the
 later ones, where the true chance and the true mean value of every lead are known. The interval is
 fitted without them. 20 seeds of 2,000 leads over 400 days, 4 CPU minutes.
 """
