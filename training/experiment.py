@@ -246,30 +246,21 @@ def run(
     planned = plan(history, source, features)
     say("audit", 0.0)
     findings = accept(audited(history, source, planned), accepted or {})
-    folds = planned.folds
     followed = training_set(history, source, planned, say, directory)
     data = followed.where(np.arange(len(followed)) < len(planned.rows))
     recipe, searched = recipe or Recipe(), dict[str, str]()
     if tuning:
-        recipe, searched = _tuned(data.where(folds[0].train(data.as_of)), tuning, say, grower)
+        first = data.where(planned.folds[0].train(data.as_of))
+        recipe, searched = _tuned(first, tuning, say, grower)
     recipe = _directed(recipe, source, planned.features)
-    judged = [
-        _judge(data, fold, recipe, grower, say, f"fold {i} of {len(folds)}")
-        for i, fold in enumerate(folds, start=1)
-    ]
-    rows = np.concatenate([rows for rows, _ in judged])
-    said = [_joined([made[i] for _, made in judged]) for i in range(len(judged[0][1]))]
+    rows, said = _judged(data, planned.folds, recipe, grower, say)
     test = _outcomes(data.take(rows))
     say("random split, for comparison", 0.0)
     flattering = _random_split(data, recipe, grower)
-    say("final model", 0.0)
-    model = train(
-        followed, recipe, lambda step: say(f"final model: {step}", 0.5), grower,
-        observed_until(history),
-    )  # fmt: skip
+    now = observed_until(history)
+    model = train(followed, recipe, lambda step: say(f"final model: {step}", 0.5), grower, now)
     say("report", 0.0)
     evaluation = evaluate(test, said, main=MAIN, capacity=CAPACITY)
-    leaned = _top_features(model)
     report = Report(
         title=f"Leadcast on {source.name}",
         source=source.name,
@@ -280,18 +271,27 @@ def run(
         random_split=flattering,
         ceiling=None if ceiling is None else _ceiling(ceiling, data.rows.loc[rows], test),
         training=_facts(data, followed, model) | {"recipe": recipe.text} | searched,
-        calibration=model.calibration.text,
-        features=leaned,
-        dependence=dependence(model, data, [one.name for one in leaned[:_DEPENDENCE]]),
         notes=_notes(source, model),
         findings=findings,
-        rungs=model.rungs,
-        card=scorecard(model) if reached(model.rungs) == "scorecard" else None,
         groups=_groups(history, source, model, test, said[0]),
     )
+    report = _with_model(report, model, data)
     evidence = Evidence.of(evaluation, source.timeless)
     origin = _origin(history, source, followed, recipe, findings, evidence)
     return Result(report, model, data, followed, origin, test, said)
+
+
+def _with_model(report: Report, model: LeadModel, data: Training) -> Report:
+    """The report with what the model leans on and what it makes of that."""
+    leaned = _top_features(model)
+    return replace(
+        report,
+        calibration=model.calibration.text,
+        features=leaned,
+        dependence=dependence(model, data, [one.name for one in leaned[:_DEPENDENCE]]),
+        rungs=model.rungs,
+        card=scorecard(model) if reached(model.rungs) == "scorecard" else None,
+    )
 
 
 def _origin(
@@ -346,6 +346,22 @@ def _directed(recipe: Recipe, source: Declared, features: FeatureSet) -> Recipe:
 
 def _silent(step: str, share: float) -> None:
     del step, share
+
+
+def _judged(
+    data: Training,
+    folds: Sequence[timeline.Fold],
+    recipe: Recipe,
+    grower: Grower,
+    say: Progress,
+) -> tuple[npt.NDArray[np.int64], list[Predictions]]:
+    """The rows that the folds judge, and what every contender said of them, ours first."""
+    made = [
+        _judge(data, fold, recipe, grower, say, f"fold {i} of {len(folds)}")
+        for i, fold in enumerate(folds, start=1)
+    ]
+    rows = np.concatenate([rows for rows, _ in made])
+    return rows, [_joined([said[i] for _, said in made]) for i in range(len(made[0][1]))]
 
 
 def _judge(
