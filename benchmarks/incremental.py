@@ -19,11 +19,18 @@ import pandas as pd
 from benchmarks.bar import bar, cpu_seconds
 from features import catalog
 from features.outcomes import observed_until
+from features.schema import History
 from features.simulate import simulate
 from features.source import Population
 from features.times import DAY
-from training.dataset import build, labelled
+from training.dataset import build, followed
 from training.extend import keep
+
+
+def rows(history: History) -> pd.DataFrame:
+    """Those of a training set: labelled, and those whose horizon is not over."""
+    population = Population("daily", None, 28 * DAY, 0, "won")
+    return pd.concat(followed(history, population), ignore_index=True)
 
 
 def main() -> None:
@@ -33,22 +40,21 @@ def main() -> None:
     said = parser.parse_args()
     history = simulate(leads=said.leads).history
     yesterday = history.until(observed_until(history) - DAY)
-    population = Population("daily", None, 28 * DAY, 0, "won")
     features = catalog.default(yesterday)
     memory, whole, more = [], [], []
     with TemporaryDirectory() as name:
-        before = keep(labelled(yesterday, population), features, yesterday, Path(name, "before"))
+        before = keep(rows(yesterday), features, yesterday, Path(name, "before"))
         for number in range(said.rounds):
             start = cpu_seconds()
-            build(labelled(history, population), features, history)
+            build(rows(history), features, history)
             memory.append(cpu_seconds() - start)
             start = cpu_seconds()
-            full = keep(labelled(history, population), features, history, Path(name, f"f{number}"))
+            full = keep(rows(history), features, history, Path(name, f"f{number}"))
             whole.append(cpu_seconds() - start)
             there = Path(name, f"m{number}")
             shutil.copytree(Path(name, "before"), there)
             start = cpu_seconds()
-            extended = keep(labelled(history, population), features, history, there)
+            extended = keep(rows(history), features, history, there)
             more.append(cpu_seconds() - start)
             pd.testing.assert_frame_equal(extended.rows, full.rows)
             if extended.digest != full.digest:

@@ -59,10 +59,7 @@ class Split:
     @cached_property
     def teach(self) -> TrainingSet:
         """The past without the rows whose horizon is not over: for who cannot weigh rows."""
-        if self.now is None:
-            return self.past
-        as_of = self.past.as_of
-        return self.past.where(as_of + (self.past.known_at - as_of).max() <= self.now)
+        return self.past.where(self.maturity.ripe)
 
 
 @dataclass(frozen=True, eq=False)

@@ -130,10 +130,8 @@ def _leadcast_on_counts(split: Split) -> Said:
 
 def _baseline(contender: baselines.Contender, split: Split) -> Said:
     """With the weights that `leadcast train` gives it."""
-    teach, stands_for = split.past, split.maturity.weight
-    if not split.maturity.known.all():
-        teach = teach.where(split.maturity.known)
-        stands_for = stands_for[split.maturity.known]
+    known = split.maturity.known
+    teach, stands_for = split.past.where(known), split.maturity.weight[known]
     flat = isinstance(contender, baselines.BaseRate)
     weight = stands_for * (1.0 if flat else recipe.lead_weights(teach.lead_number))
     before = _spent()

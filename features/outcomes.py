@@ -27,7 +27,31 @@ def at_risk(history: History, population: Population, until: int | None = None) 
     within it, of the leads in the history.
     """
     end = observed_until(history) if until is None else until
-    leads = history.leads["lead_id"]
+    return _spine(history, *_open_leads(history, population, end))
+
+
+def cases(history: History, population: Population) -> pd.DataFrame:
+    """The spine of :func:`at_risk` with what :func:`label` says of each row.
+
+    And, where leads have accounts, account_id.
+    """
+    end = observed_until(history)
+    lead, as_of = _open_leads(history, population, end)
+    labels = _labels(history, population, lead, as_of, end)
+    made = pd.concat([_spine(history, lead, as_of), labels], axis=1)
+    account = history.leads["account_id"]
+    if account.notna().any():
+        made["account_id"] = account.iloc[lead].reset_index(drop=True)
+    return made
+
+
+def _spine(history: History, lead: Ints, as_of: Ints) -> pd.DataFrame:
+    ids = history.leads["lead_id"].iloc[lead].reset_index(drop=True)
+    return pd.DataFrame({"lead_id": ids, "as_of": from_micros(as_of)})
+
+
+def _open_leads(history: History, population: Population, end: int) -> tuple[Ints, Ints]:
+    """The place of each row's lead in the history, and its as_of, in the order of the spine."""
     start = micros(history.leads["created_at"]).copy()
     if population.after is not None:
         start = np.maximum(start, _first_known(history, population.after))
@@ -40,12 +64,7 @@ def at_risk(history: History, population: Population, until: int | None = None) 
         open_then = (moment < end) & (moment < settled_at(history))
         lead, as_of = np.flatnonzero(open_then), moment[open_then] + 1
     order = np.argsort(as_of, kind="stable")
-    return pd.DataFrame(
-        {
-            "lead_id": leads.iloc[lead[order]].reset_index(drop=True),
-            "as_of": from_micros(as_of[order]),
-        }
-    )
+    return lead[order], as_of[order]
 
 
 def observed_until(history: History) -> int:
@@ -116,8 +135,15 @@ def label(
     lead, as_of = ids.get_indexer(pd.Index(spine["lead_id"])), micros(spine["as_of"])
     if (lead < 0).any():
         raise KeyError(f"lead {spine['lead_id'].iloc[lead.argmin()]!r} is not in the history")
+    return _labels(history, population, lead, as_of, end).set_axis(spine.index)
+
+
+def _labels(
+    history: History, population: Population, lead: Ints, as_of: Ints, end: int
+) -> pd.DataFrame:
     reached = history.outcomes[history.outcomes["outcome"] == population.target]
-    reached = reached.drop_duplicates("lead_id").set_index("lead_id").reindex(ids)
+    reached = reached.drop_duplicates("lead_id").set_index("lead_id")
+    reached = reached.reindex(history.leads["lead_id"])
     occurred, known = (_or_never(reached[name])[lead] for name in ("occurred_at", "known_at"))
     value = reached["deal_value"].to_numpy(dtype=np.float64)[lead]
     close = as_of + population.horizon
@@ -130,9 +156,8 @@ def label(
             "converted": converted,
             "value": np.where(converted, value, 0.0),
             "mature": (close + population.grace <= end) & ~settled,
-            "known_at": from_micros(np.where(settled, _NAT, certain)).set_axis(spine.index),
-        },
-        index=spine.index,
+            "known_at": from_micros(np.where(settled, _NAT, certain)),
+        }
     )
 
 

@@ -30,7 +30,7 @@ from features.simulate import simulate
 from features.source import Evaluation, Population, Source
 from features.times import duration
 from serving.listing import score_table
-from training import experiment, report
+from training import experiment, judge, report
 
 funnel = simulate(leads=4_000, seed=11)
 source = Source.from_frames(
@@ -101,7 +101,7 @@ again = experiment.run(history, source, features=mine, ceiling=funnel.truth.at)
 pd.DataFrame(
     {
         name: {
-            measure: one.report.evaluation.measures[experiment.MAIN][measure].value
+            measure: one.report.evaluation.measures[judge.MAIN][measure].value
             for measure in ("auc", "log_loss", "calibration_error")
         }
         for name, one in {"default": result, "with mine": again}.items()

@@ -20,8 +20,8 @@ from serving.scorer import Score, Scorer
 from serving.store import Store
 from training import bundle
 
-MOST_WAITING = 64
-"""So many requests may wait for the challenger; of more, nothing is lost but a comparison."""
+MOST_WAITING = 256
+"""So many leads may wait for the challenger; of more, nothing is lost but a comparison."""
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -55,7 +55,8 @@ class Shadow:
         made = bundle.load(directory)
         self.version = made.version
         self._desk = Desk(Scorer(made, policy), store)
-        self._waiting: queue.Queue[tuple[api.Envelope, int, _Told]] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[tuple[api.Envelope, int, _Told]] = queue.Queue()
+        self._lock, self._leads = threading.Lock(), 0
         self._scored = self._left_out = self._other_route = 0
         self._distance = self._difference = 0.0
 
@@ -74,9 +75,12 @@ class Shadow:
 
     def beside(self, asked: api.Envelope, as_of: int, told: _Told) -> None:
         """Have the challenger asked, too, for what was answered as of a moment; never waits."""
-        try:
-            self._waiting.put_nowait((asked, as_of, told))
-        except queue.Full:
+        with self._lock:
+            room = self._leads + len(told) <= MOST_WAITING
+            self._leads += len(told) if room else 0
+        if room:
+            self._waiting.put((asked, as_of, told))
+        else:
             self._leave_out(len(told))
 
     def settle(self) -> None:
@@ -91,6 +95,8 @@ class Shadow:
             except Exception as error:  # whatever it is, the champion answers
                 self._leave_out(len(told))
                 logs.event("challenger failed", version=self.version, at=logs.places(error))
+            with self._lock:
+                self._leads -= len(told)
             self._waiting.task_done()
 
     def _compare(self, asked: api.Envelope, as_of: int, told: _Told) -> None:
@@ -110,5 +116,6 @@ class Shadow:
             metrics.SHADOW_DISTANCE.observe(abs(difference))
 
     def _leave_out(self, leads: int) -> None:
-        self._left_out += leads
+        with self._lock:
+            self._left_out += leads
         metrics.SHADOW_LEFT_OUT.inc(leads)

@@ -205,7 +205,7 @@ class _Seen:
 
         Rows of one moment come together.
         """
-        ripe = self.as_of + (self.known_at - self.as_of).max() <= self.now
+        ripe = self.maturity.ripe
         if not ripe.any():
             return shape.at_level(*self.known)
         as_of = self.as_of[ripe]

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from features.engines import Engine, Progress, compute
 from features.language import FeatureSet
-from features.outcomes import at_risk, label, observed_until
+from features.outcomes import cases, observed_until
 from features.schema import History
 from features.source import Population
 from features.times import micros
@@ -105,10 +105,12 @@ class TrainingSet(_Labelled):
         return self.take(np.flatnonzero(chosen))
 
     def take(self, places: Ints) -> TrainingSet:
-        """The rows at the given places, in that order."""
+        """The rows at the given places, in that order; a run of rows is not copied."""
+        run = len(places) > 0 and (np.diff(places) == 1).all()
+        chosen = slice(places[0], places[-1] + 1) if run else places
         return TrainingSet(
-            self.rows.iloc[places].reset_index(drop=True),
-            self.columns.iloc[places].reset_index(drop=True),
+            self.rows.iloc[chosen].reset_index(drop=True),
+            self.columns.iloc[chosen].reset_index(drop=True),
             self.features,
         )
 
@@ -239,28 +241,19 @@ def labelled(history: History, population: Population) -> pd.DataFrame:
     lead_id, as_of, converted, value, known_at (:func:`features.outcomes.label`) and, where leads
     have accounts, account_id.
     """
-    return _followed(history, population)[0]
+    return followed(history, population)[0]
 
 
-def ripening(history: History, population: Population) -> pd.DataFrame:
-    """Every (open lead, as_of) after those of :func:`labelled`: the horizon is not over.
+def followed(history: History, population: Population) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of :func:`labelled`, and those after them, whose horizon is not over.
 
-    The same columns; the label is certain only where known_at has come.
+    Of the latter a label is certain only where known_at has come.
     """
-    return _followed(history, population)[1]
-
-
-def _followed(history: History, population: Population) -> tuple[pd.DataFrame, pd.DataFrame]:
-    spine, end = at_risk(history, population), observed_until(history)
-    labels = label(spine, history, population)
-    rows = pd.concat([spine, labels[["converted", "value", "known_at"]]], axis=1)
-    account = history.leads.set_index("lead_id")["account_id"]
-    if account.notna().any():
-        rows["account_id"] = account.reindex(rows["lead_id"]).to_numpy()
-    open_still = micros(rows["as_of"]) + population.horizon + population.grace > end
-    open_still &= labels["known_at"].notna().to_numpy()
-    mature = labels["mature"].to_numpy()
-    return rows[mature].reset_index(drop=True), rows[open_still].reset_index(drop=True)
+    rows = cases(history, population)
+    close = micros(rows["as_of"]) + population.horizon + population.grace
+    ripens = (close > observed_until(history)) & rows["known_at"].notna().to_numpy()
+    mature = rows.pop("mature").to_numpy()
+    return rows[mature].reset_index(drop=True), rows[ripens].reset_index(drop=True)
 
 
 def build(

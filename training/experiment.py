@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -23,40 +22,35 @@ from features.source import Evaluation, Population
 from features.times import DAY, duration_text, iso, micros
 from training import bundle, timeline
 from training.audit import audit
-from training.baselines import BaseRate, Contender, NaiveBayes, Scorecard
-from training.dataset import Training, blocks, build, labelled, ripening
+from training.dataset import Training, build, followed
 from training.dependence import dependence
-from training.evaluate import Outcomes, Predictions, evaluate, measure
+from training.evaluate import Outcomes, Predictions, evaluate
 from training.evidence import Evidence
 from training.extend import keep
 from training.figures import timeline_figure
 from training.findings import Finding, accept
 from training.groups import Group, by_group
 from training.grow import Grower, here
+from training.judge import (
+    CAPACITY,
+    MAIN,
+    Progress,
+    Truth,
+    ceiling_of,
+    judged,
+    outcomes,
+    random_split,
+)
 from training.ladder import reached
-from training.maturity import Maturity
 from training.model import LeadModel, train
 from training.proxies import proxies
 from training.readiness import learning_curve, verdict
-from training.recipe import Recipe, lead_weights
+from training.recipe import Recipe
 from training.report import Report, TopFeature
 from training.scorecard import scorecard
 
-Floats = npt.NDArray[np.float64]
-Ceiling = Callable[[pd.DataFrame], pd.DataFrame]
-"""From a spine to the true probability and expected_value of each row; simulated data only."""
-
-MAIN = "leadcast"
-CAPACITY = 0.2
-CONTENDER_ROWS = 400_000
-_RANDOM_ROWS = 40_000
 _REFERENCE_ROWS = 20_000
 _SEGMENTS, _DEPENDENCE = 3, 6
-_CONTENDERS: dict[str, Contender] = {
-    "base rate": BaseRate(),
-    "naive Bayes": NaiveBayes(),
-    "logistic regression": Scorecard(),
-}
 
 
 class Declared(Protocol):
@@ -82,12 +76,6 @@ class Declared(Protocol):
     def protection(self) -> Protection: ...  # noqa: D102
     @property
     def directions(self) -> tuple[tuple[str, int], ...]: ...  # noqa: D102
-
-
-class Progress(Protocol):
-    """Told what is going on: a step's name, and how much of it is done (0..1)."""
-
-    def __call__(self, step: str, share: float, /) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,10 +149,10 @@ def plan(history: History, source: Declared, features: FeatureSet | None = None)
     what was known before the first origin only. Raises :class:`training.timeline.TimelineError`
     when the history is too short.
     """
-    rows = labelled(history, source.population)
+    rows, ripening = followed(history, source.population)
     folds = timeline.folds(micros(rows["as_of"]), source.population, source.evaluation)
     chosen = features or feature_set(history, source, before=folds[0].origin)
-    return Plan(rows, ripening(history, source.population), folds, chosen)
+    return Plan(rows, ripening, folds, chosen)
 
 
 def feature_set(history: History, source: Declared, before: int | None = None) -> FeatureSet:
@@ -225,7 +213,7 @@ def run(
     *,
     features: FeatureSet | None = None,
     recipe: Recipe | None = None,
-    ceiling: Ceiling | None = None,
+    ceiling: Truth | None = None,
     progress: Progress | None = None,
     directory: Path | None = None,
     grower: Grower = here,
@@ -246,19 +234,19 @@ def run(
     planned = plan(history, source, features)
     say("audit", 0.0)
     findings = accept(audited(history, source, planned), accepted or {})
-    followed = training_set(history, source, planned, say, directory)
-    data = followed.where(np.arange(len(followed)) < len(planned.rows))
+    every = training_set(history, source, planned, say, directory)
+    data = every.where(np.arange(len(every)) < len(planned.rows))
     recipe, searched = recipe or Recipe(), dict[str, str]()
     if tuning:
         first = data.where(planned.folds[0].train(data.as_of))
         recipe, searched = _tuned(first, tuning, say, grower)
     recipe = _directed(recipe, source, planned.features)
-    rows, said = _judged(data, planned.folds, recipe, grower, say)
-    test = _outcomes(data.take(rows))
+    rows, said = judged(data, planned.folds, recipe, grower, say)
+    test = outcomes(data.take(rows))
     say("random split, for comparison", 0.0)
-    flattering = _random_split(data, recipe, grower)
+    flattering = random_split(data, recipe, grower)
     now = observed_until(history)
-    model = train(followed, recipe, lambda step: say(f"final model: {step}", 0.5), grower, now)
+    model = train(every, recipe, lambda step: say(f"final model: {step}", 0.5), grower, now)
     say("report", 0.0)
     evaluation = evaluate(test, said, main=MAIN, capacity=CAPACITY)
     report = Report(
@@ -269,16 +257,16 @@ def run(
         evaluation=evaluation,
         verdict=verdict(data, model, evaluation, learning_curve(data, model, recipe, grower)),
         random_split=flattering,
-        ceiling=None if ceiling is None else _ceiling(ceiling, data.rows.loc[rows], test),
-        training=_facts(data, followed, model) | {"recipe": recipe.text} | searched,
+        ceiling=None if ceiling is None else ceiling_of(ceiling, data.rows.loc[rows], test),
+        training=_facts(data, every, model) | {"recipe": recipe.text} | searched,
         notes=_notes(source, model),
         findings=findings,
         groups=_groups(history, source, model, test, said[0]),
     )
     report = _with_model(report, model, data)
     evidence = Evidence.of(evaluation, source.timeless)
-    origin = _origin(history, source, followed, recipe, findings, evidence)
-    return Result(report, model, data, followed, origin, test, said)
+    origin = _origin(history, source, every, recipe, findings, evidence)
+    return Result(report, model, data, every, origin, test, said)
 
 
 def _with_model(report: Report, model: LeadModel, data: Training) -> Report:
@@ -346,98 +334,6 @@ def _directed(recipe: Recipe, source: Declared, features: FeatureSet) -> Recipe:
 
 def _silent(step: str, share: float) -> None:
     del step, share
-
-
-def _judged(
-    data: Training,
-    folds: Sequence[timeline.Fold],
-    recipe: Recipe,
-    grower: Grower,
-    say: Progress,
-) -> tuple[npt.NDArray[np.int64], list[Predictions]]:
-    """The rows that the folds judge, and what every contender said of them, ours first."""
-    made = [
-        _judge(data, fold, recipe, grower, say, f"fold {i} of {len(folds)}")
-        for i, fold in enumerate(folds, start=1)
-    ]
-    rows = np.concatenate([rows for rows, _ in made])
-    return rows, [_joined([said[i] for _, said in made]) for i in range(len(made[0][1]))]
-
-
-def _judge(
-    data: Training,
-    fold: timeline.Fold,
-    recipe: Recipe | None,
-    grower: Grower,
-    say: Progress,
-    step: str,
-) -> tuple[npt.NDArray[np.int64], list[Predictions]]:
-    say(step, 0.0)
-    rows = np.flatnonzero(fold.test(data.as_of))
-    teach, test = data.where(fold.past(data.as_of)), data.where(fold.test(data.as_of))
-    model = train(teach, recipe, lambda part: say(f"{step}: {part}", 0.3), grower, fold.origin)
-    said = model.predict_set(test)
-    made = [
-        Predictions(MAIN, said.probability, said.expected_value, said.value_low, said.value_high)
-    ]
-    some, stands_for = _some_leads(teach, fold.origin)
-    for name, contender in _CONTENDERS.items():
-        say(f"{step}: {name}", 0.8)
-        by_lead = 1.0 if name == "base rate" else lead_weights(some.lead_number)
-        fitted = contender.fit(some.columns, some.converted, by_lead * stands_for)
-        chance = [fitted.probability(columns) for columns in blocks(test)]
-        made.append(Predictions(name, np.concatenate(chance)))
-    say(step, 1.0)
-    return rows, made
-
-
-def _some_leads(teach: Training, now: int) -> tuple[Training, Floats]:
-    """What contenders learn from, and how many rows each of those stands for.
-
-    The outcomes known by now; no more than they can hold in memory, and more would change little.
-    """
-    leads = int(teach.lead_number.max()) + 1
-    drawn = np.random.default_rng(0).random(leads) <= CONTENDER_ROWS / len(teach)
-    maturity = Maturity.at(now, teach.as_of, teach.known_at)
-    chosen = maturity.known & drawn[teach.lead_number]
-    return teach.where(chosen), maturity.weight[chosen]
-
-
-def _joined(parts: Sequence[Predictions]) -> Predictions:
-    def join(name: str) -> Floats | None:
-        columns = [getattr(part, name) for part in parts]
-        return None if any(column is None for column in columns) else np.concatenate(columns)
-
-    probability = join("probability")
-    assert probability is not None
-    return Predictions(
-        parts[0].name, probability, join("expected_value"), join("value_low"), join("value_high")
-    )
-
-
-def _outcomes(data: Training) -> Outcomes:
-    has_values = bool(np.nan_to_num(data.value).any())
-    return Outcomes(data.lead_id, data.as_of, data.converted, data.value if has_values else None)
-
-
-def _random_split(data: Training, recipe: Recipe | None, grower: Grower) -> dict[str, float | None]:
-    """What a random split of rows would have claimed for the same recipe: the usual error."""
-    draw = np.random.default_rng(0).permutation(len(data))[:_RANDOM_ROWS]
-    cut = int(0.75 * len(draw))
-    teach, test = (np.isin(np.arange(len(data)), part) for part in (draw[:cut], draw[cut:]))
-    taught, judged = data.where(teach), data.where(test)
-    if taught.converted.all() or not taught.converted.any():
-        return {}
-    model = train(taught, recipe, grower=grower)
-    said = model.predict_set(judged)
-    made = Predictions("random split", said.probability, said.expected_value)
-    return measure(_outcomes(judged), made, CAPACITY)
-
-
-def _ceiling(truth: Ceiling, rows: pd.DataFrame, test: Outcomes) -> dict[str, float | None]:
-    known = truth(rows[["lead_id", "as_of"]].reset_index(drop=True))
-    chance, worth = known["probability"].to_numpy(), known["expected_value"].to_numpy()
-    return measure(test, Predictions("truth", chance, worth), CAPACITY)
 
 
 def _target(source: Declared) -> str:

@@ -24,10 +24,12 @@ Ints = npt.NDArray[np.int64]
 class Maturity:
     """Of rows (n,): ``known``, whether the outcome is; ``weight``, how many rows it stands for.
 
-    Weights are 0 where nothing is known, and 1 everywhere where all is; their sum is about n.
+    ``ripe``: whether it would be, had it taken as long as that of any row. Weights are 0 where
+    nothing is known, and 1 everywhere where all is; their sum is about n.
     """
 
     known: Bools
+    ripe: Bools
     weight: Floats
 
     @staticmethod
@@ -42,4 +44,4 @@ class Maturity:
         reach = 1 - np.searchsorted(began, took[known], side="left") / max(len(began), 1)
         weight = np.zeros(len(as_of))
         weight[known] = 1 / reach
-        return Maturity(known, weight)
+        return Maturity(known, as_of + took.max(initial=0) <= now, weight)

@@ -128,7 +128,7 @@ def _train(
     as_of, known_at, every = data.as_of, data.known_at, data.lead_number
     now = int(known_at.max()) if now is None else now
     maturity, groups = Maturity.at(now, as_of, known_at), folds_of(data.group)
-    known, crossed = maturity.known, groups >= 0
+    known, ripe, crossed = maturity.known, maturity.ripe, groups >= 0
     taught = data if known.all() else data.where(known)
     converted, lead = taught.converted, every[known]
     if converted.all() or not converted.any():
@@ -147,7 +147,6 @@ def _train(
     calibration = choose(raw[at], data.converted[at], as_of[at], every[at], known_at[at], now)
     del trees  # the binned rows, before those of the value head
     say("value head")
-    ripe = as_of + (known_at - as_of).max() <= now
     deals = deals_of(data.where(ripe), encoder)
     if deals is None:
         return LeadModel(data.features, encoder, booster, calibration, None, rungs=rungs)

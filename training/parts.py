@@ -144,7 +144,9 @@ def _table(rows: pd.DataFrame, columns: pd.DataFrame, features: FeatureSet) -> p
 def _array(column: pd.Series) -> pa.Array:
     if column.dtype.kind == "M":
         return pa.array(micros(column)).cast(pa.timestamp("us", "UTC"))
-    return pa.array(column)
+    if column.dtype.kind in "bf":
+        return pa.array(column)
+    return pa.array(column, pa.large_string(), from_pandas=True)  # also where all are missing
 
 
 def _sha(*texts: str) -> hashlib._Hash:

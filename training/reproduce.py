@@ -12,8 +12,9 @@ import pandas as pd
 from features.language import FeatureSet
 from features.schema import History
 from training import bundle
-from training.dataset import StoredSet, Training, build, labelled, ripening
-from training.experiment import Declared, Progress, visible_features, write_bundle
+from training.dataset import StoredSet, Training, build, followed
+from training.experiment import Declared, visible_features, write_bundle
+from training.judge import Progress
 from training.model import train
 
 
@@ -46,8 +47,8 @@ def from_history(
     Raises :class:`ReproductionError` when what was known then reads otherwise now.
     """
     then = history.until(about.observed)
-    parts = (labelled(then, source.population), ripening(then, source.population))
-    rows, features = pd.concat(parts, ignore_index=True), FeatureSet(about.features)
+    rows = pd.concat(followed(then, source.population), ignore_index=True)
+    features = FeatureSet(about.features)
     step = f"{len(features)} features of {len(rows):,} rows"
     seen = visible_features(then, source.reveals)
     data = build(rows, features, seen, lambda share: say(step, share))

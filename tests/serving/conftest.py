@@ -20,6 +20,7 @@ from features.times import DAY
 from serving.run import serving
 from serving.scorer import Scorer
 from serving.store import Store
+from tests.bundles import shifted
 from tests.postgres import fresh
 from tests.serving.asking import Asking, free_port
 from training import bundle
@@ -45,6 +46,14 @@ def directory(history: History, tmp_path_factory: pytest.TempPathFactory) -> Pat
     until = int(data.as_of.max()) + population.horizon
     origin = bundle.Origin("funnel", population, False, ("reply",), until, data.digest)
     bundle.write(model, origin, model.encoder.matrix(data.columns)[-3_000:], made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def rival(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose probabilities are lower than those of ``directory``."""
+    made = tmp_path_factory.mktemp("rival") / "bundle"
+    shifted(directory, made, by=-1.0)
     return made
 
 

@@ -14,18 +14,9 @@ import httpx
 import pytest
 
 from serving import run
-from tests.bundles import shifted
 from tests.serving.asking import by_id, free_port
 from training import bundle
 from training.bundle import Bundle
-
-
-@pytest.fixture(scope="module")
-def rival(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle whose probabilities are lower than those of ``directory``."""
-    made = tmp_path_factory.mktemp("rival") / "bundle"
-    shifted(directory, made, by=-1.0)
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -19,17 +19,8 @@ from serving.run import ServiceError, serving
 from serving.scorer import Scorer
 from serving.shadow import MOST_WAITING, Shadow
 from serving.store import Store
-from tests.bundles import shifted
 from tests.serving.asking import Asking, by_id, free_port
 from training import bundle
-
-
-@pytest.fixture(scope="module")
-def rival(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle whose probabilities are lower than those of ``directory``."""
-    made = tmp_path_factory.mktemp("challenger") / "bundle"
-    shifted(directory, made, by=-1.0)
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +79,16 @@ def test_what_is_too_much_or_fails_is_left_out(
 ) -> None:
     shadow, asked = Shadow(directory, None), envelope(asking.body(ids[:2], today))
     told, _ = desk.results(asked, today, "")
-    for _ in range(MOST_WAITING + 3):
+    for _ in range(MOST_WAITING // 2 + 3):
         shadow.beside(asked, today, told)
     assert shadow.compared.left_out == 3 * 2
     shadow.start()
     shadow.settle()
-    assert shadow.compared.scored == MOST_WAITING * 2
+    assert shadow.compared.scored == MOST_WAITING
     shadow.beside(asked, today, told[:1])  # one answer for two leads: it must not end the thread
     shadow.beside(asked, today, told)
     shadow.settle()
-    assert shadow.compared.scored >= MOST_WAITING * 2 + 2
+    assert shadow.compared.scored >= MOST_WAITING + 2
 
 
 def test_a_service_tells_of_its_challenger_and_answers_as_the_champion(

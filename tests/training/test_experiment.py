@@ -10,7 +10,8 @@ import pytest
 from features.simulate import Simulation
 from features.source import Source
 from training import bundle, report
-from training.experiment import MAIN, Result, plan, visible_features
+from training.experiment import Result, plan, visible_features
+from training.judge import MAIN
 from training.registry import Registry, RegistryError
 
 

@@ -21,7 +21,7 @@ from features.engines.signature import Signature
 from features.language import FeatureSet
 from features.outcomes import observed_until
 from features.schema import History
-from features.simulate import Simulation
+from features.simulate import Simulation, simulate
 from features.source import Population, Source
 from features.times import DAY, from_micros, micros
 from tests.histories import busy
@@ -326,3 +326,20 @@ def test_training_twice_into_one_directory_reuses_the_first_set(
         alike(kept.columns, whole.columns)
     share = sum(map(len, computed)) / len(planned.rows)
     assert share < 0.05
+
+
+def test_weeks_in_which_no_lead_has_an_account_are_kept_too(tmp_path: Path) -> None:
+    made = simulate(leads=60, days=120, seed=3).history
+    leads = made.leads.assign(
+        account_id=made.leads["account_id"].mask(made.leads["created_at"].rank() < 40)
+    )
+    history = History(leads, made.events, made.changes, made.outcomes)
+    rows = labelled(history, MONTH)
+    assert rows["account_id"].isna().groupby(rows["as_of"]).all().any()
+    assert rows["account_id"].notna().any()
+    features = FeatureSet([say.attribute("source", "text")])
+    kept, whole = keep(rows, features, history, tmp_path), build(rows, features, history)
+    assert kept.digest == whole.digest
+    again = StoredSet.open(kept.path, features)
+    assert (again.group == whole.group).all()
+    assert (again.known_at == whole.known_at).all()

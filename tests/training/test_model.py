@@ -11,7 +11,8 @@ import pytest
 from features.language import FeatureSet, attribute
 from training.dataset import TrainingSet
 from training.encode import MOST_VALUES, Encoder
-from training.experiment import MAIN, Result
+from training.experiment import Result
+from training.judge import MAIN
 from training.model import train
 from training.recipe import folds_of, lead_weights
 
