@@ -357,6 +357,7 @@ def _facts(data: Training, followed: Training, model: LeadModel) -> dict[str, st
         "features": len(data.features),
         "feature set": data.features.fingerprint[:12],
         "data": data.digest[:12],
+        "older rows count": model.recency.text,
         "trees": model.booster.num_trees(),
     }
 

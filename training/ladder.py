@@ -85,7 +85,7 @@ def climb(
     for name, candidate in candidates:
         trees = grower(rows, target, weight, candidate.conversion(rows.encoder.names, len(rows)))
         losses = _losses(cross(trees, rows, target, weight, groups, candidate).raw, target[part])
-        gain, error = _gain(best - losses, weight[part], lead[part])
+        gain, error = gain_of(best - losses, weight[part], lead[part])
         rungs.append(Rung(name, _mean(losses, weight[part]), gain, error, gain > _SURE * error))
         if rungs[-1].climbed:
             best, kept = losses, candidate
@@ -120,7 +120,7 @@ def _mean(losses: Floats, weight: Floats) -> float:
     return float(np.average(losses, weights=weight))
 
 
-def _gain(difference: Floats, weight: Floats, lead: Ints) -> tuple[float, float]:
+def gain_of(difference: Floats, weight: Floats, lead: Ints) -> tuple[float, float]:
     """The weighted mean of a difference and its standard error, leads being independent."""
     gain = float(np.average(difference, weights=weight))
     by_lead = np.bincount(lead, weight * (difference - gain))

@@ -81,7 +81,7 @@ class Ridge:
 
     linear: Linear
     said: Floats
-    _design: _Design
+    _design: Design
     _size: float
     _mean: Floats
     _axes: Floats
@@ -104,10 +104,10 @@ def fit_linear(rows: Encoded, target: Floats, weight: Floats, groups: Ints, lead
     ``groups`` are folds by lead; rows of group -1 take no part. The penalty is the one whose
     predictions of the folds left out are closest. Memory holds one block of rows at a time.
     """
-    design = _Design.of(rows)
+    design = Design.of(rows)
     sums = _moments(rows, design, target, weight, groups)
     every = sums.sum(axis=0)
-    left_out = [_solved(every - part) for part in sums]
+    left_out = [solved(every - part) for part in sums]
     part = groups >= 0
     found = np.empty((len(PENALTIES), len(rows)))
     for place, matrix in rows.blocks():
@@ -120,14 +120,12 @@ def fit_linear(rows: Encoded, target: Floats, weight: Floats, groups: Ints, lead
     size, mean, root, axes, _ = _axes(every)
     each = np.bincount(lead[part], weighed * (actual - found[best, part]))
     return Ridge(
-        design.linear(_solved(every)[:, best]), found[best, part], design, size, mean[1:-1],
+        design.linear(solved(every)[:, best]), found[best, part], design, size, mean[1:-1],
         axes, root + PENALTIES[best], float((each**2).sum()) / size,
     )  # fmt: skip
 
 
-def _moments(
-    rows: Encoded, design: _Design, target: Floats, weight: Floats, groups: Ints
-) -> Floats:
+def _moments(rows: Encoded, design: Design, target: Floats, weight: Floats, groups: Ints) -> Floats:
     """Weighted products of every two columns of design and target, for each fold."""
     sums = np.zeros((int(groups.max()) + 1, design.width + 1, design.width + 1))
     for place, matrix in rows.blocks():
@@ -148,15 +146,18 @@ def _axes(moments: Floats) -> tuple[float, Floats, Floats, Floats, Floats]:
     return size, mean, np.maximum(root, 0), axes, axes.T @ spread[1:-1, -1]
 
 
-def _solved(moments: Floats) -> Floats:
-    """Coefficients (columns, penalties); the first column is 1 and is not penalised."""
+def solved(moments: Floats) -> Floats:
+    """Coefficients (columns, penalties) from the products of every two columns, the target last.
+
+    The first column is 1 and is not penalised.
+    """
     _, mean, root, axes, along = _axes(moments)
     slopes = axes @ (along[:, None] / (root[:, None] + np.array(PENALTIES)))
     return np.vstack([mean[-1] - mean[1:-1] @ slopes, slopes])
 
 
 @dataclass(frozen=True, eq=False)
-class _Design:
+class Design:
     """From encoded rows to the columns that are penalised alike: 1, numbers, missing, texts."""
 
     numbers: Ints
@@ -169,7 +170,7 @@ class _Design:
     columns: int
 
     @staticmethod
-    def of(rows: Encoded) -> _Design:
+    def of(rows: Encoded) -> Design:
         """Read means, deviations and ranges off the rows."""
         columns = len(rows.encoder.names)
         texts = {i: len(rows.encoder.vocabulary[rows.encoder.names[i]])
@@ -187,17 +188,18 @@ class _Design:
         number = [i for i in range(columns) if i not in texts and high[i] > low[i]]
         holes = [i for i in range(columns) if i not in texts and 0 < known[i] < len(rows)]
         reach = BEYOND * (high - low)
-        return _Design(
+        return Design(
             np.array(number, dtype=np.int64), mean, scale, low - reach, high + reach,
             np.array(holes, dtype=np.int64), texts, columns,
         )  # fmt: skip
 
     @property
     def width(self) -> int:
+        """Columns of the design."""
         return 1 + len(self.numbers) + len(self.holes) + sum(n + 2 for n in self.texts.values())
 
     def __call__(self, matrix: Floats) -> Floats:
-        """(n, width)."""
+        """Encoded rows (n, features) as (n, width)."""
         size = signed_logs(matrix[:, self.numbers]) - self.mean[self.numbers]
         parts = [np.ones((len(matrix), 1)), np.nan_to_num(size / self.scale[self.numbers])]
         parts.append(np.isnan(matrix[:, self.holes]).astype(float))

@@ -18,6 +18,7 @@ from training.encode import Encoder
 from training.grow import Encoded, Grower, here
 from training.ladder import Rung, climb
 from training.maturity import Maturity
+from training.recency import UNTRIED, Recency, recency
 from training.recipe import Recipe, folds_of, lead_weights, threads
 from training.spread import Spread, fit_spread
 from training.value import ValueHead, deals_of, fit_value
@@ -54,7 +55,8 @@ class Prediction:
 class LeadModel:
     """Both heads and what they need to read a row. Immutable and safe to share among threads.
 
-    ``rungs``: how each step of the ladder did, where conversions were few (:mod:`training.ladder`).
+    ``rungs``: how each step of the ladder did, where conversions were few (:mod:`training.ladder`);
+    ``recency``: whether older rows taught less (:mod:`training.recency`), told by training alone.
     """
 
     features: FeatureSet
@@ -64,6 +66,7 @@ class LeadModel:
     value_head: ValueHead | None
     spread: Spread | None = None
     rungs: tuple[Rung, ...] = ()
+    recency: Recency = UNTRIED
 
     def predict(self, matrix: Floats) -> Prediction:
         """Score (n, features) encoded rows."""
@@ -112,7 +115,8 @@ def train(
     Rows whose outcome is not known by ``now`` (microseconds; None: all are) teach nothing; the
     conversion head lets those that are settled already stand for them (:mod:`training.maturity`),
     the value head leaves out all rows as young as they are. Rows of a lead weigh less the more
-    there are (see :func:`lead_weights`). The conversion head blends trees of several leaves with
+    there are (see :func:`lead_weights`), old ones less where that is seen to help the conversion
+    head (:mod:`training.recency`). The conversion head blends trees of several leaves with
     single splits; with few conversions it may be less than that (:mod:`training.ladder`). The
     numbers of rounds, the blend and the calibration come from folds by lead; the head is then grown
     on all rows. Raises ``ValueError`` when the rows hold one class only.
@@ -136,6 +140,7 @@ def _train(
     encoder = Encoder.fit(data.features, blocks(taught))
     rows, target, folds = Encoded(taught, encoder), converted.astype(np.float64), groups[known]
     weight = lead_weights(lead) * maturity.weight[known]
+    weight, fading = recency(rows, target, weight, taught.as_of, lead)
     head, rungs = climb(rows, target, weight, lead, folds, recipe, grower)
     trees = grower(rows, target, weight, head.conversion(encoder.names, len(taught)))
     say("conversion head: folds by lead")
@@ -149,9 +154,13 @@ def _train(
     say("value head")
     deals = deals_of(data.where(ripe), encoder)
     if deals is None:
-        return LeadModel(data.features, encoder, booster, calibration, None, rungs=rungs)
+        return LeadModel(
+            data.features, encoder, booster, calibration, None, rungs=rungs, recency=fading
+        )
     value_head = fit_value(deals, recipe, grower)
     say("interval of the expected value")
     judged = ripe & crossed
     spread = fit_spread(data.where(judged), deals, calibration(raw[judged]))
-    return LeadModel(data.features, encoder, booster, calibration, value_head, spread, rungs)
+    return LeadModel(
+        data.features, encoder, booster, calibration, value_head, spread, rungs, fading
+    )
