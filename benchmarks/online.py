@@ -1,10 +1,10 @@
-"""The features of one lead with 50 events, 150 of them: in SQLite, and out of PostgreSQL.
+"""The features of one lead with 50 events, 150 of them: at hand, and out of PostgreSQL.
 
     python -m benchmarks.online
 
 The lead is one of 3,000 simulated ones. The floor of PostgreSQL is the bare indexed select of the
 rows that the features read, one a table, prepared, on the same connection, with nothing made of
-them; the two take turns. SQLite is given the rows, so its figure is a time.
+them; the two take turns. What serves is given the rows, so its figure is a time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import numpy as np
 
 from benchmarks.bar import bar
 from features import catalog
-from features.engines import OneLead, Row, rows_of
+from features.engines import Row, rows_of
+from features.engines.memory import Leads
 from features.engines.tables import KEYS
 from features.language import FeatureSet, events
 from features.schema import History
@@ -72,16 +73,16 @@ def in_turn(asked: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
     return medians
 
 
-def sqlite(chosen: FeatureSet, history: History, lead: str, as_of: int, rounds: int) -> Row:
-    """Measure the engine in process; returns what it found."""
-    reader = OneLead(chosen)
+def at_hand(chosen: FeatureSet, history: History, lead: str, as_of: int, rounds: int) -> Row:
+    """Measure the engine that serves; returns what it found."""
+    reader = Leads(chosen)
     held = []
     for name, columns in reader.columns.items():
         frame = getattr(history, name)
         held.append(rows_of(frame[frame["lead_id"] == lead], columns))
-    ours = f"SQLite, {len(chosen)} features"
+    ours = f"at hand, {len(chosen)} features"
     took = in_turn({ours: lambda: reader.vector(lead, as_of, *held)}, rounds)
-    bar("online-sqlite-ms", took[ours], 0.5)
+    bar("online-lead-ms", took[ours], 0.5)
     return reader.vector(lead, as_of, *held)
 
 
@@ -133,7 +134,7 @@ def main() -> None:
     chosen, lead = feature_set(history), lead_of(history)
     assert len(chosen) == FEATURES
     as_of = int(micros(history.events["known_at"]).max()) + 1
-    found = sqlite(chosen, history, lead, as_of, rounds)
+    found = at_hand(chosen, history, lead, as_of, rounds)
     lacking = missing()
     if lacking is not None:
         print(lacking)
@@ -144,7 +145,7 @@ def main() -> None:
         again = postgres(con, chosen, history, lead, as_of, rounds)
     for name, one, other in zip(chosen.names, found, again, strict=True):
         same = one == other or (isinstance(one, float) and np.isclose(one, other, rtol=1e-9))
-        assert same, f"{name}: {one} in SQLite, {other} in PostgreSQL"
+        assert same, f"{name}: {one} at hand, {other} in PostgreSQL"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from training.machine import compiled
+from features.machine import compiled
 
 _BLOCK = 128
 _FEW = 8

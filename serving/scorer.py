@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
-from features.engines import OneLead
+from features.engines.memory import Leads, Vectors
 from features.times import iso
 from serving.decide import Grade, Policy, Route, grade, standing
 from serving.reasons import Reason, Reasons, Value
@@ -110,6 +110,9 @@ class Facts:
     outcomes: Sequence[Row] = ()
 
 
+Asked = Sequence[tuple[str, Facts]]
+
+
 class Scorer:
     """Scores leads with one model, in any thread.
 
@@ -131,9 +134,9 @@ class Scorer:
         )
 
     @cached_property
-    def _engine(self) -> OneLead:
-        """Not needed for a list; refuses features that one lead's history does not hold."""
-        return OneLead(self.features)
+    def _engine(self) -> Leads:
+        """Not needed for a list; refuses features that the history of some leads does not hold."""
+        return Leads(self.features)
 
     @cached_property
     def columns(self) -> dict[str, tuple[str, ...]]:
@@ -142,15 +145,27 @@ class Scorer:
         # What tells the outcome is dropped by its kind, even if no feature looks at kinds.
         return {**read, "events": tuple(dict.fromkeys((*read["events"], "kind")))}
 
+    def vectors(self, asked: Asked, as_of: int) -> Vectors:
+        """The features of leads at ``as_of`` (microseconds), each by its own facts alone."""
+        kind, told = self.columns["events"].index("kind"), self._reveals
+        seen = [
+            (lead_id, {
+                "leads": facts.leads,
+                "events": [row for row in facts.events if row[kind] not in told],
+                "changes": facts.changes,
+                "outcomes": facts.outcomes,
+            })
+            for lead_id, facts in asked
+        ]  # fmt: skip
+        return self._engine.vectors(seen, as_of)
+
     def vector(self, lead_id: str, facts: Facts, as_of: int) -> Row:
         """The features of a lead at ``as_of`` (microseconds), in the order of ``features``."""
-        width, kind = len(self._engine.columns["events"]), self.columns["events"].index("kind")
-        seen = [row[:width] for row in facts.events if row[kind] not in self._reveals]
-        return self._engine.vector(lead_id, as_of, facts.leads, seen, facts.changes, facts.outcomes)
+        return self.vectors([(lead_id, facts)], as_of).row(0)
 
     def score(
         self,
-        asked: Sequence[tuple[str, Facts]],
+        asked: Asked,
         as_of: int,
         reasons: int = 3,
         vector: bool = False,
@@ -162,16 +177,15 @@ class Scorer:
         ``since`` (microseconds): also what changed since then; ``if_done``: also what the model
         would say after one event of each of these kinds, just before ``as_of``.
         """
-        vectors = [self.vector(lead_id, facts, as_of) for lead_id, facts in asked]
-        matrix = self.bundle.model.encoder.rows(vectors)
+        vectors = self.vectors(asked, as_of)
         ids = [lead_id for lead_id, _ in asked]
-        made = self.told(ids, as_of, matrix, lambda row, column: vectors[row][column], reasons)
+        made = self.told(ids, as_of, self._encoded(vectors), vectors.value, reasons)
         if not vector and since is None and not if_done:
             return made
         more: list[dict[str, Any]] = [{} for _ in asked]
         if vector:
-            for extra, held in zip(more, vectors, strict=True):
-                extra["vector"] = dict(zip(self.features.names, held, strict=True))
+            for row, extra in enumerate(more):
+                extra["vector"] = dict(zip(self.features.names, vectors.row(row), strict=True))
         if since is not None:
             for extra, changed in zip(
                 more, self._changed(asked, since, vectors, reasons), strict=True
@@ -186,9 +200,9 @@ class Scorer:
 
     def _changed(
         self,
-        asked: Sequence[tuple[str, Facts]],
+        asked: Asked,
         since: int,
-        vectors: Sequence[Row],
+        vectors: Vectors,
         reasons: int,
     ) -> list[Changed | None]:
         """What each lead's score was at ``since``, and what moved it."""
@@ -201,30 +215,29 @@ class Scorer:
         found: list[Changed | None] = [None] * len(asked)
         if not there:
             return found
-        then = [self.vector(asked[row][0], asked[row][1], since) for row in there]
-        encode = self.bundle.model.encoder.rows
-        said, earlier = self.explained(encode(then))
-        _, today = self.explained(encode([vectors[row] for row in there]))
+        then = self.vectors([asked[row] for row in there], since)
+        said, earlier = self.explained(self._encoded(then))
+        _, today = self.explained(self._encoded(vectors)[there])
         moved = self.reasons.moved(
-            today, earlier, lambda row, column: vectors[there[row]][column],
-            lambda row, column: then[row][column], reasons,
+            today, earlier, lambda row, column: vectors.value(there[row], column),
+            then.value, reasons,
         )  # fmt: skip
         for row, prospect, why in zip(there, _prospects(said), moved, strict=True):
             found[row] = Changed(iso(since), prospect.probability, prospect.expected_value, why)
         return found
 
     def _prospects(
-        self, asked: Sequence[tuple[str, Facts]], as_of: int, kinds: Sequence[str]
+        self, asked: Asked, as_of: int, kinds: Sequence[str]
     ) -> list[dict[str, Prospect]]:
         """For each lead and kind what the model says with one more such event."""
-        vectors = [
-            self.vector(lead_id, self._with_event(lead_id, facts, kind, as_of), as_of)
+        done = [
+            (lead_id, self._with_event(lead_id, facts, kind, as_of))
             for lead_id, facts in asked
             for kind in kinds
         ]
-        if not vectors:
+        if not done:
             return []
-        said = self.predict(self.bundle.model.encoder.rows(vectors))
+        said = self.predict(self._encoded(self.vectors(done, as_of)))
         found = iter(_prospects(said))
         return [{kind: next(found) for kind in kinds} for _ in asked]
 
@@ -235,6 +248,9 @@ class Scorer:
         }  # fmt: skip
         event = tuple(held.get(name) for name in self.columns["events"])
         return dataclasses.replace(facts, events=[*facts.events, event])
+
+    def _encoded(self, vectors: Vectors) -> Floats:
+        return self.bundle.model.encoder.coded(vectors.numbers, vectors.texts)
 
     def told(
         self,

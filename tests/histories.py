@@ -351,3 +351,10 @@ def _on_facts(facts: say.Facts) -> list[say.Feature]:
         made += [facts.distinct("page", window), facts.entropy("page", window)]
         made += [facts.latest("page", window=window), facts.latest("score", "number", window)]
     return made
+
+
+def readable(features: say.FeatureSet, engine: str) -> say.FeatureSet:
+    """The features that an engine can read: those of a segment need all leads together."""
+    if engine != "memory":
+        return features
+    return say.FeatureSet(one for one in features.features if not one.segment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import msgspec
@@ -64,18 +64,14 @@ class Encoder(msgspec.Struct, frozen=True, dict=True):
             made[:, position] = values.to_numpy() if known is None else _codes(values, known)
         return made
 
-    def rows(self, vectors: Sequence[Sequence[float | str | None]]) -> Floats:
-        """The same for plain values, one sequence a row, as the one-lead engine returns them."""
-        made = np.array([self._row(vector) for vector in vectors], dtype=np.float64)
-        return made.reshape(len(vectors), len(self.names))
-
-    def _row(self, vector: Sequence[float | str | None]) -> list[float | str | None]:
-        row = list(vector)
-        for position, numbers in self._texts:
-            text = row[position]
-            if text is not None:
-                row[position] = numbers.get(str(text), len(numbers))
-        return row
+    def coded(self, numbers: Floats, texts: Mapping[int, Sequence[str | None]]) -> Floats:
+        """The same for n rows at hand: ``numbers`` (n, features), and ``texts`` by their column."""
+        made = numbers.copy()
+        for position, codes in self._texts:
+            made[:, position] = [
+                np.nan if text is None else codes.get(text, len(codes)) for text in texts[position]
+            ]
+        return made
 
     @cached_property
     def _texts(self) -> list[tuple[int, dict[str, int]]]:

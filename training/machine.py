@@ -1,24 +1,13 @@
-"""Machine code (numba): how it is kept, and the loops over numbers that NumPy would copy around."""
+"""Loops over numbers that NumPy would copy around, as machine code."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """As machine code that holds no lock.
-
-    Kept on disk between runs, where there is a directory to write to.
-    """
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        return njit(nogil=True)(function)
+from features.machine import compiled
 
 
 @compiled

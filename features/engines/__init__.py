@@ -1,4 +1,4 @@
-"""Run a feature set: DuckDB for many rows, SQLite for one lead. Each engine is one module."""
+"""Run a feature set: DuckDB for many rows, memory for leads at hand. Each engine is one module."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from typing import Protocol
 
 import pandas as pd
 
-from features.engines import duckdb, sqlite
-from features.engines.sqlite import OneLead as OneLead
+from features.engines import duckdb, memory, sqlite
 from features.engines.tables import Progress as Progress
 from features.engines.tables import Row as Row
 from features.engines.tables import rows_of as rows_of
 from features.language import DeclarationError, FeatureSet
 from features.schema import History
 
-_NAMED = {"duckdb": duckdb.run, "sqlite": sqlite.run}
+_NAMED = {"duckdb": duckdb.run, "sqlite": sqlite.run, "memory": memory.run}
 
 
 class Engine(Protocol):
@@ -37,8 +36,9 @@ def compute(
 
     ``spine`` has lead_id (str) and as_of (datetime64[us, UTC]); rows may repeat. Columns are
     ``features.names``: float64 (NaN = null; integers are exact below 2**53) or ``str``.
-    ``engine`` is ``duckdb`` (blocks of leads, long layout, one thread a core) or ``sqlite``
-    (the whole history in memory, wide layout), or an engine that is connected somewhere.
+    ``engine`` is ``duckdb`` (blocks of leads, long layout, one thread a core), ``sqlite`` (the
+    whole history in memory), ``memory`` (what serves: a row after another, no features of a
+    segment), or an engine that is connected somewhere.
     ``progress`` is told the share done.
 
     Raises :class:`DeclarationError` when a feature reads a column the history lacks, or sums text.

@@ -31,7 +31,7 @@ from features.language import (
 )
 from features.schema import History
 from features.times import instant
-from tests.histories import frame, history
+from tests.histories import frame, history, readable
 from tests.judge import judge
 
 LEADS = [  # id, created, account, industry, size
@@ -242,18 +242,18 @@ def test_the_story_uses_every_aggregate() -> None:
     assert {feature.aggregate for feature, *_ in STORY} == set(get_args(Aggregate))
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "sqlite", "judge"])
+@pytest.mark.parametrize("engine", ["duckdb", "sqlite", "memory", "judge"])
 def test_the_story_as_it_was_on_31_march(engine: str) -> None:
     told(engine, "ABCDEF", "2024-03-31 00:00", STORY)
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "sqlite", "judge"])
+@pytest.mark.parametrize("engine", ["duckdb", "sqlite", "memory", "judge"])
 def test_the_story_a_microsecond_later(engine: str) -> None:
     told(engine, "AE", "2024-03-31 00:00:00.000001", LATER)
 
 
 def told(engine: str, leads: str, as_of: str, story: list[tuple[Any, ...]]) -> None:
-    features = FeatureSet(feature for feature, *_ in story)
+    features = readable(FeatureSet(feature for feature, *_ in story), engine)
     spine = frame(
         [{"lead_id": lead, "as_of": instant(as_of)} for lead in leads], "lead_id", "as_of"
     )
@@ -262,6 +262,8 @@ def told(engine: str, leads: str, as_of: str, story: list[tuple[Any, ...]]) -> N
     else:
         found = compute(features, spine, the_history(), engine)
     for feature, *expected in story:
+        if feature not in features.features:
+            continue
         for lead, value, right in zip(leads, found[feature.name], expected, strict=True):
             where = f"{feature.name} of {lead}: {value} is not {right}"
             if right is None:

@@ -11,7 +11,7 @@ from features.engines import compute, duckdb
 from features.language import FeatureSet, attribute, rate
 from features.schema import History
 from features.times import DAY
-from tests.histories import FEATURE_SETS, busy, frame, histories, history
+from tests.histories import FEATURE_SETS, busy, frame, histories, history, readable
 from tests.judge import judge, scale
 
 HISTORIES, THOUSANDS = 200, 2_500
@@ -72,6 +72,10 @@ def all_agree(history: History, spine: pd.DataFrame, features: FeatureSet) -> No
     expected = judge(features, spine, history)
     for engine in ("duckdb", "sqlite"):
         agreed(compute(features, spine, history, engine), expected, features, history, engine)
+    some = readable(features, "memory")
+    those = [place for place, one in enumerate(features.features) if one in some.features]
+    wanted = [[row[place] for place in those] for row in expected]
+    agreed(compute(some, spine, history, "memory"), wanted, some, history, "memory")
 
 
 def agreed(

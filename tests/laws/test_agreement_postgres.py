@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from features import catalog
-from features.engines import OneLead, compute
+from features.engines import compute
+from features.engines.memory import Leads
 from features.engines.tables import KEYS
 from features.language import DeclarationError, FeatureSet, changes, events, rate
 from features.schema import History
@@ -116,7 +117,7 @@ def test_features_of_a_segment_need_more_than_one_lead() -> None:
     from features.engines.postgres import PostgresLead
 
     owner = rate("won", by=changes("owner").latest())
-    for engine in (PostgresLead, OneLead):
+    for engine in (PostgresLead, Leads):
         with pytest.raises(DeclarationError, match=r"rate\(outcomes of won.*score in batch"):
             engine(FeatureSet([owner]))
 

@@ -11,44 +11,48 @@ from features.engines import compute
 from features.language import FeatureSet
 from features.schema import History
 from features.times import from_micros, micros
-from tests.histories import FEATURE_SETS, busy, histories
+from tests.histories import FEATURE_SETS, busy, histories, readable
 from tests.judge import alike
 
 Generated = tuple[History, pd.DataFrame]
+ENGINES = ["duckdb", "sqlite", "memory"]
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "sqlite"])
-@settings(max_examples=300)
+@pytest.mark.parametrize("engine", ENGINES)
+@settings(max_examples=150)
 @given(histories(), histories(), FEATURE_SETS)
 def test_another_future_changes_nothing(
     engine: str, generated: Generated, other: Generated, features: FeatureSet
 ) -> None:
     history, spine = generated
+    features = readable(features, engine)
     row = spine.head(1)
     as_of = row["as_of"].iloc[0]
     changed = another_future(history, other[0], as_of)
     alike(compute(features, row, changed, engine), compute(features, row, history, engine))
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "sqlite"])
+@pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=100)
 @given(st.integers(0, 2**32), histories())
 def test_another_future_of_a_busy_history_changes_nothing(
     engine: str, seed: int, other: Generated
 ) -> None:
     history, spine, features = busy(seed)
+    features = readable(features, engine)
     row = spine.head(1)
     changed = another_future(history, other[0], row["as_of"].iloc[0])
     alike(compute(features, row, changed, engine), compute(features, row, history, engine))
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "sqlite"])
+@pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=100)
 @given(histories(), FEATURE_SETS)
 def test_nothing_that_is_not_visible_is_needed(
     engine: str, generated: Generated, features: FeatureSet
 ) -> None:
     history, spine = generated
+    features = readable(features, engine)
     row = spine.head(1)
     seen = past(history, row["as_of"].iloc[0])
     alike(compute(features, row, seen, engine), compute(features, row, history, engine))

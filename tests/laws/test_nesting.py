@@ -13,7 +13,7 @@ from features.schema import History
 from tests.histories import KINDS, facts, histories
 
 Generated = tuple[History, pd.DataFrame]
-ENGINES = pytest.mark.parametrize("engine", ["duckdb", "sqlite"])
+ENGINES = pytest.mark.parametrize("engine", ["duckdb", "sqlite", "memory"])
 
 
 @ENGINES

@@ -10,20 +10,21 @@ from hypothesis import strategies as st
 from features.engines import compute
 from features.language import FeatureSet, account_events, changes, events
 from features.schema import History, check
-from tests.histories import FEATURE_SETS, IDS, START, frame, histories, history
+from tests.histories import FEATURE_SETS, IDS, START, frame, histories, history, readable
 from tests.judge import alike
 
 Generated = tuple[History, pd.DataFrame]
-ENGINES = ["duckdb", "sqlite"]
+ENGINES = ["duckdb", "sqlite", "memory"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(histories(), FEATURE_SETS, st.integers(0, 2**32 - 1))
 def test_shuffled_tables_give_the_same(
     engine: str, generated: Generated, features: FeatureSet, seed: int
 ) -> None:
     history, spine = generated
+    features = readable(features, engine)
     shuffled = History(
         leads=history.leads.sample(frac=1, random_state=seed),
         events=history.events.sample(frac=1, random_state=seed),

@@ -10,20 +10,21 @@ from hypothesis import strategies as st
 from features.engines import compute
 from features.language import FeatureSet
 from features.schema import History
-from tests.histories import FEATURE_SETS, histories
+from tests.histories import FEATURE_SETS, histories, readable
 from tests.judge import alike
 
 Generated = tuple[History, pd.DataFrame]
-ENGINES = ["duckdb", "sqlite"]
+ENGINES = ["duckdb", "sqlite", "memory"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(histories(), FEATURE_SETS)
 def test_a_row_alone_is_the_row_among_others(
     engine: str, generated: Generated, features: FeatureSet
 ) -> None:
     history, spine = generated
+    features = readable(features, engine)
     together = compute(features, spine, history, engine)
     alone = [
         compute(features, spine.iloc[[place]], history, engine)
@@ -33,12 +34,13 @@ def test_a_row_alone_is_the_row_among_others(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(histories(), FEATURE_SETS, st.data())
 def test_rows_come_back_in_their_order_under_their_index(
     engine: str, generated: Generated, features: FeatureSet, data: st.DataObject
 ) -> None:
     history, spine = generated
+    features = readable(features, engine)
     places = data.draw(st.lists(st.sampled_from(range(len(spine))), max_size=8))
     index = pd.Index([f"row {place}" for place in places], name="question", dtype="str")
     chosen = spine.iloc[places].set_axis(index)

@@ -50,7 +50,7 @@ def wanted(scorer: Scorer, features: Path) -> list[Score]:
     frame = pd.read_parquet(features)
     columns = frame[list(scorer.features.names)]
     held = columns.astype(object).where(columns.notna(), None).to_numpy()
-    rows = scorer.bundle.model.encoder.rows(held.tolist())
+    rows = scorer.bundle.model.encoder.matrix(columns)
     return [
         scorer.told([lead], as_of, rows[[place]], lambda _, column, at=place: held[at, column],
                     REASONS)[0]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.engines.tables import frame_of
 from features.language import FeatureSet, attribute, events
 from features.schema import History
 from features.times import DAY, micros
@@ -76,7 +77,8 @@ def test_the_parts_add_up_to_what_lightgbm_says(
     scorer: Scorer, asked: list[tuple[str, Facts]], scores: list[Score], today: int
 ) -> None:
     model = scorer.bundle.model
-    matrix = model.encoder.rows([scorer.vector(one, facts, today) for one, facts in asked])
+    held = [scorer.vector(one, facts, today) for one, facts in asked]
+    matrix = model.encoder.matrix(frame_of(scorer.features, held))
     raw = np.asarray(model.booster.predict(matrix, raw_score=True))
     assert np.array_equal([score.probability for score in scores], model.calibration(raw))
     parts = [score.base + score.fit + score.engagement for score in scores]
@@ -199,7 +201,8 @@ def test_what_changed_adds_up_and_is_what_was_said_then(
         assert score.changed.probability == then.probability
         assert then.expected_value is not None
         assert score.changed.expected_value == then.expected_value.mean
-        rows = model.encoder.rows([scorer.vector(lead_id, facts, at) for at in (since, today)])
+        held = [scorer.vector(lead_id, facts, at) for at in (since, today)]
+        rows = model.encoder.matrix(frame_of(scorer.features, held))
         before, after = model.booster.predict(rows, raw_score=True)
         moved = sum(reason.contribution for reason in score.changed.reasons)
         assert moved == pytest.approx(after - before, abs=1e-9)

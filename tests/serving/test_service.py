@@ -17,6 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from features.engines.tables import frame_of
 from features.schema import History
 from features.times import DAY, iso
 from serving import run
@@ -315,7 +316,8 @@ def test_a_feature_vector_is_what_the_model_read(
     lead = ranked["lead_id"].iloc[3]
     [one] = score(client, by_id([lead], today, vector=True))["scores"]
     assert list(one["vector"]) == list(scorer.features.names)
-    matrix = scorer.bundle.model.encoder.rows([list(one["vector"].values())])
+    held = frame_of(scorer.features, [tuple(one["vector"].values())])
+    matrix = scorer.bundle.model.encoder.matrix(held)
     assert scorer.bundle.model.predict(matrix).probability == np.array([one["probability"]])
 
 

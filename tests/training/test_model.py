@@ -93,7 +93,10 @@ def test_a_row_is_encoded_alike_in_training_and_in_serving(
     )
     expected = [[0, 1], [np.nan, np.nan], [MOST_VALUES, 2], [MOST_VALUES, 3], [59, np.nan]]
     assert np.array_equal(encoder.matrix(table), np.array(expected, float), equal_nan=True)
-    assert np.array_equal(encoder.rows(rows), np.array(expected, float), equal_nan=True)
+    held = np.array([[np.nan, np.nan if size is None else size] for _, size in rows])
+    coded = encoder.coded(held, {0: [city for city, _ in rows]})
+    assert np.array_equal(coded, np.array(expected, float), equal_nan=True)
+    assert np.isnan(held[:, 0]).all()
 
 
 def test_other_columns_are_refused(texts: tuple[Encoder, FeatureSet]) -> None:

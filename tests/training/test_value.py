@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.engines.tables import frame_of
 from features.language import FeatureSet, attribute
 from features.simulate import Simulation
 from training.dataset import TrainingSet, blocks
@@ -170,7 +171,8 @@ def test_a_text_never_seen_and_a_missing_one_have_an_answer() -> None:
     won = deals_of(data, encoder)
     assert won is not None
     head = fit_value(won, Recipe(rounds=32), here)
-    rows = encoder.rows([(1e3, 40.0, "nowhere"), (None, None, None), (1e12, -1e12, "retail")])
+    asked = [(1e3, 40.0, "nowhere"), (None, None, None), (1e12, -1e12, "retail")]
+    rows = encoder.matrix(frame_of(FEATURES, asked))
     said = head.mean(rows)
     assert np.isfinite(said).all()
     assert (said > 0).all()
