@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import gc
 import json
+import math
 import re
 import subprocess
 import sys
@@ -179,13 +180,14 @@ def load(
 
 
 def measure(server: Running, path: str, bodies: Path, seconds: float, rate: float = 0) -> Measured:
-    """Load a running server from a process of its own. Asserts that nothing was refused."""
+    """Load a running server from a process of its own; p99 has no bound where it refused some."""
     before = cpu_of(server)
     found = load(server.url, path, bodies, seconds, rate)
     used = cpu_of(server) - before
-    assert not found["refused"], f"{found['refused']} requests to {path} were refused"
-    each = found["requests"]
-    return Measured(each / found["seconds"], used / each, found["p50"], found["p99"])
+    if found["refused"]:
+        print(f"{found['refused']:,} requests to {path} were refused, {rate:,} a second asked for")
+    each, p99 = found["requests"], math.inf if found["refused"] else found["p99"]
+    return Measured(each / found["seconds"], used / each, found["p50"], p99)
 
 
 def cpu_of(server: Running) -> float:
