@@ -344,12 +344,9 @@ class _Own:
         self, made: Floats, owners: Sequence[Row | None], as_of: int
     ) -> dict[int, list[str | None]]:
         """Set the numbers of leads (n, features); their texts, by column."""
-        if self._numbers:
-            nothing = [None] * len(self._held)
-            made[:, self._numbers] = np.array(
-                [nothing if row is None else [row[at] for at in self._held] for row in owners],
-                np.float64,
-            )
+        nothing = [None] * len(self._held)
+        held = [nothing if row is None else [row[at] for at in self._held] for row in owners]
+        made[:, self._numbers] = np.array(held, np.float64).reshape(len(owners), len(self._held))
         for place in self._ages:
             made[:, place] = [
                 np.nan if row is None else (as_of - row[_CREATED]) / DAY for row in owners

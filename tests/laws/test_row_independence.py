@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.engines import compute
-from features.language import FeatureSet
+from features.engines.memory import Leads
+from features.language import FeatureSet, age, attribute, events
 from features.schema import History
 from tests.histories import FEATURE_SETS, histories, readable
 from tests.judge import alike
@@ -47,3 +48,12 @@ def test_rows_come_back_in_their_order_under_their_index(
     found = compute(features, chosen, history, engine)
     expected = compute(features, spine, history, engine).iloc[places].set_axis(index)
     alike(found, expected)
+
+
+def test_of_no_leads_there_are_no_rows() -> None:
+    """A call of which every lead is refused asks for none."""
+    wanted = FeatureSet([attribute("size", "number"), attribute("industry", "text"), age(),
+                         events().count("7d"), events().latest("page")])  # fmt: skip
+    found = Leads(wanted).vectors([], 0)
+    assert found.numbers.shape == (0, 5)
+    assert all(not held for held in found.texts.values())
