@@ -26,10 +26,11 @@ from features.feature import Feature, Scope, Source
 from features.language import FeatureSet
 from features.segments import segments
 
-_ID = {"events": "event_id", "changes": "change_id", "outcomes": "outcome", "leads": "lead_id"}
-_AT = {"events": "occurred_at", "changes": "known_at", "outcomes": "occurred_at",
+ID = {"events": "event_id", "changes": "change_id", "outcomes": "outcome", "leads": "lead_id"}
+AT = {"events": "occurred_at", "changes": "known_at", "outcomes": "occurred_at",
        "leads": "created_at"}  # fmt: skip
-_KNOWN = {**dict.fromkeys(_ID, "known_at"), "leads": "created_at"}
+KNOWN = {**dict.fromkeys(ID, "known_at"), "leads": "created_at"}
+"""The columns of each source that tell a fact apart, when it was, and since when it is known."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ def _facts(
     wants the latest fact also reads ``_until<number>``: when a later one becomes visible.
     """
     source = chosen.source
-    at, known = sql.column(_AT[source], "x"), sql.column(_KNOWN[source], "x")
+    at, known = sql.column(AT[source], "x"), sql.column(KNOWN[source], "x")
     lead: exp.Expression = sql.column("lead_id", "x")
     owner = lead
     query = exp.select().from_(sql.table(source, "x"))
@@ -211,7 +212,7 @@ def _facts(
     if chosen.scope == "others":
         named["_lead"] = lead
     named |= {name: sql.column(name, "x") for name in sorted(read)}
-    order = [at, lead, sql.column(_ID[source], "x")]
+    order = [at, lead, sql.column(ID[source], "x")]
     if chosen.ordered and shape is not None:
         named["_place"] = sql.over(exp.RowNumber(), [owner], sql.ordered(order))
     elif chosen.ordered:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from features.compile import AT, ID, KNOWN
 from features.engines.kernel import ALWAYS, OPERATIONS, PLACE, aggregates
 from features.engines.tables import KEYS, Progress, Row, frame_of, one_lead_only, reads, rows_of
 from features.feature import Feature, Scope, Source, Where
@@ -28,11 +29,6 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Value = float | str | None
 Tables = Mapping[str, Sequence[Row]]
-
-_AT = {"leads": "created_at", "events": "occurred_at", "changes": "known_at",
-       "outcomes": "occurred_at"}  # fmt: skip
-_KNOWN = {**dict.fromkeys(_AT, "known_at"), "leads": "created_at"}
-_ID = {"leads": "lead_id", "events": "event_id", "changes": "change_id", "outcomes": "outcome"}
 
 _OWN, _ALONE, _OTHER = 0, 1, 2
 """Whose a fact is: the lead's, whose account is known; the lead's, of no account; another's."""
@@ -198,9 +194,9 @@ class _Facts:
         self.source = source
         self.held = list(kinds)
         self._read = [(itemgetter(columns.index(str(name))), coded) for name, coded in kinds]
-        self._at, self._known = columns.index(_AT[source]), columns.index(_KNOWN[source])
+        self._at, self._known = columns.index(AT[source]), columns.index(KNOWN[source])
         self._time = itemgetter(self._at)
-        self._order = itemgetter(self._at, _LEAD, columns.index(_ID[source]))
+        self._order = itemgetter(self._at, _LEAD, columns.index(ID[source]))
         fields = selections.fields(source)
         self._key = itemgetter(*map(columns.index, fields)) if fields else _no_fields
         self._signs = [_Signs(selections, source, fields, role) for role in (_OWN, _ALONE, _OTHER)]
