@@ -14,7 +14,7 @@ layouts of the same tree:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -22,15 +22,9 @@ from sqlglot import exp
 
 from features import sql
 from features.aggregates import counts, helpers, needs_until, selected, value
-from features.feature import Feature, Scope, Source
+from features.feature import AT, ID, KNOWN, Feature, Scope, Source
 from features.language import FeatureSet
 from features.segments import segments
-
-ID = {"events": "event_id", "changes": "change_id", "outcomes": "outcome", "leads": "lead_id"}
-AT = {"events": "occurred_at", "changes": "known_at", "outcomes": "occurred_at",
-       "leads": "created_at"}  # fmt: skip
-KNOWN = {**dict.fromkeys(ID, "known_at"), "leads": "created_at"}
-"""The columns of each source that tell a fact apart, when it was, and since when it is known."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,7 @@ def wide(features: FeatureSet, dialect: str) -> str:
 
 def wide_tree(features: Sequence[Feature], spine: str, within: str = "") -> exp.Select:
     """The wide statement over a table like ``spine``, as a tree that may be part of another."""
-    query = exp.select(sql.column("_row", "s")).from_(sql.table(spine, "s"))
+    query = exp.select(sql.column("_row", "s")).from_(sql.table(spine, "s"), copy=False)
     query = query.join(sql.table("leads", "l"), on=_known_lead(), join_type="left", copy=False)
     picks: dict[int, exp.Expression] = {}
     parts: dict[object, dict[int, Feature]] = {}
@@ -198,12 +192,12 @@ def _facts(
     at, known = sql.column(AT[source], "x"), sql.column(KNOWN[source], "x")
     lead: exp.Expression = sql.column("lead_id", "x")
     owner = lead
-    query = exp.select().from_(sql.table(source, "x"))
+    query = exp.select().from_(sql.table(source, "x"), copy=False)
     if chosen.scope != "lead":
         owner, created = sql.column("account_id", "o"), sql.column("created_at", "o")
         known = sql.later(known, created)
         on = sql.column("lead_id", "o").eq(lead)
-        query = query.join(sql.table("leads", "o"), on=on)
+        query = query.join(sql.table("leads", "o"), on=on, copy=False)
     read = {*(shape or ())}
     for feature in features.values():
         read |= {field for field, _ in (*feature.where, *(feature.other or ()))}
@@ -225,7 +219,7 @@ def _facts(
         if not chosen.ordered and needs_until(feature, shape is not None):
             seen, same = _seen(feature, at, known, owner, shape)
             named[f"_until{number}"] = sql.over(exp.Min(this=seen), same, newest, those_after)
-    return query.select(*(value.as_(name, quoted=True) for name, value in named.items()))
+    return query.select(*_named(named), copy=False)
 
 
 def _seen(
@@ -259,10 +253,11 @@ def _aggregate(
     """Aggregates of the visible facts by row, or by row and key; the one inequality join."""
     row, as_of = sql.column("_row", "s"), sql.column("as_of", "s")
     keys = [sql.column(name, "f") for name in shape or ()]
-    query = exp.select().from_(sql.table(spine, "s"))
+    query = exp.select().from_(sql.table(spine, "s"), copy=False)
     if chosen.scope != "lead":
-        query = query.join(sql.table("leads", "l"), on=_known_lead())
-    query = query.join(sql.table(facts, "f"), on=sql.all_of(_visible(chosen, keys)))
+        query = query.join(sql.table("leads", "l"), on=_known_lead(), copy=False)
+    visible = sql.all_of(_visible(chosen, keys))
+    query = query.join(sql.table(facts, "f"), on=visible, copy=False)
     if chosen.ordered:
         query = _in_order(query, chosen, features, keys, shape)
         row, as_of = sql.column("_row", "f"), sql.column("as_of", "f")
@@ -274,7 +269,7 @@ def _aggregate(
         sql.named(value(feature, number, as_of, keyed, chosen.ordered), number)
         for number, feature in features.items()
     ]
-    return query.select(row, *keys, *values, copy=False).group_by(row, *keys)
+    return query.select(row, *keys, *values, copy=False).group_by(row, *keys, copy=False)
 
 
 def _in_order(
@@ -287,16 +282,19 @@ def _in_order(
     """The visible (row, fact) pairs with their place in the order, as a table to aggregate."""
     row, as_of = sql.column("_row", "s"), sql.column("as_of", "s")
     if chosen.only:
-        pairs = pairs.where(sql.any_of(chosen.only))
+        pairs = pairs.where(sql.any_of(chosen.only), copy=False)
     read = {"_at", *(key.name for key in keys)}
     read |= {feature.column for feature in features.values() if feature.column is not None}
     columns = [sql.column(name, "f") for name in sorted(read)]
     order = ("_at", "_lead", "_id") if shape is None else ("_place",)
     extra = helpers(features, [row, *keys], [sql.column(name, "f") for name in order])
-    inner = pairs.select(row, as_of, *columns).select(
-        *(made.as_(name, quoted=True) for name, made in extra.items())
-    )
-    return exp.select().from_(inner.subquery("f", copy=False))
+    inner = pairs.select(row, as_of, *columns, *_named(extra), copy=False)
+    return exp.select().from_(inner.subquery("f", copy=False), copy=False)
+
+
+def _named(values: dict[str, exp.Expression]) -> Iterator[exp.Expression]:
+    """``value AS name`` of each; some stand in more than one place, so they are copies."""
+    return (value.as_(name, quoted=True) for name, value in values.items())
 
 
 def _by_value(
@@ -309,9 +307,9 @@ def _by_value(
     """How many visible facts of a row have each value of a column, as a table to aggregate."""
     row, held = sql.column("_row", "s"), sql.column(column, "f")
     made = counts(features, sql.column("as_of", "s"), keyed)
-    pairs = pairs.where(sql.present(held)).group_by(row, *keys, held)
-    inner = pairs.select(row, *keys, *(n.as_(name, quoted=True) for name, n in made.items()))
-    return exp.select().from_(inner.subquery("f", copy=False))
+    pairs = pairs.where(sql.present(held), copy=False).group_by(row, *keys, held, copy=False)
+    inner = pairs.select(row, *keys, *_named(made), copy=False)
+    return exp.select().from_(inner.subquery("f", copy=False), copy=False)
 
 
 def _visible(chosen: Selection, keys: Iterable[exp.Expression]) -> list[sql.Condition]:

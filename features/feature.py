@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -30,13 +31,19 @@ SEGMENT = ("rate", "recent", "open_leads")
 HEAD = {"events": "kind", "changes": "field", "outcomes": "outcome", "leads": ""}
 """The column that says what sort of fact a row of a source is."""
 
+ID = {"events": "event_id", "changes": "change_id", "outcomes": "outcome", "leads": "lead_id"}
+AT = {"events": "occurred_at", "changes": "known_at", "outcomes": "occurred_at",
+       "leads": "created_at"}  # fmt: skip
+KNOWN = {**dict.fromkeys(ID, "known_at"), "leads": "created_at"}
+"""The columns of each source that tell a fact apart, when it was, and since when it is known."""
+
 _PLAIN = re.compile(
     r"(?!(?:events|changes|outcomes|leads)$|(?:changes |outcomes |)of )"
     r"[\w.+-]+(?:(?! of(?: |$))[ :/][\w.+-]+)*"
 )
 
 
-class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
+class Feature(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     """One column: an aggregate over the facts of a lead visible at as_of.
 
     Build it with the functions of :mod:`features.language`. Windows are microseconds before as_of:
@@ -91,7 +98,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether it needs the whole history, not the lead's or its account's alone."""
         return self.by is not None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The column's name, derived from the definition; two definitions never share one."""
         if not self.of_facts:
@@ -115,7 +122,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         prefix = "" if self.scope == "lead" else f"{self.scope}."
         return f"{prefix}{self.aggregate}({', '.join(arguments)})"
 
-    @property
+    @cached_property
     def unit(self) -> str:
         """What the number counts: ``events``, ``days``, ``share``, or the column's own unit."""
         return words.unit(self)
@@ -125,17 +132,17 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         """What the column holds when no fact is visible: 0 for counts and sums, else null."""
         return 0.0 if self.aggregate in ("count", "sum", "distinct", "decayed", "open") else None
 
-    @property
+    @cached_property
     def null(self) -> str:
         """What a missing value means."""
         return words.null(self)
 
-    @property
+    @cached_property
     def group(self) -> Literal["fit", "engagement"]:
         """Whether the column says who the lead is or what was done."""
         return "fit" if self.aggregate == "attribute" or self.segment else "engagement"
 
-    @property
+    @cached_property
     def sentence(self) -> str:
         """The definition in a marketer's words: ``number of 'call' events in the last 7 days``."""
         return words.sentence(self)

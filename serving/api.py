@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
+from operator import attrgetter
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -242,7 +243,7 @@ class Reader:
             if value is None or value == "":
                 continue
             number = (table, name) in self._numbers
-            if (table, name) in self._read and isinstance(value, _wrong(number)):
+            if (table, name) in self._read and type(value) in _WRONG[number]:
                 raise _misread(number, path + name)
             made[name] = str(value).lower() if isinstance(value, bool) else value
         return made
@@ -255,12 +256,17 @@ class Reader:
             "account_id": account,
             "created_at": read_time(lead.created_at, path + "created_at"),
         }
-        return tuple(
-            own[name]
-            if name in own
-            else self._held("leads", name, [lead.attributes], f"{path}attributes.{name}")[0]
-            for name in self._columns["leads"]
-        )
+        held: Mapping[str, Any] = lead.attributes
+        row: list[Any] = []
+        for name in self._columns["leads"]:
+            if name in own:
+                row.append(own[name])
+                continue
+            number, value = ("leads", name) in self._numbers, held.get(name)
+            if type(value) in _WRONG[number]:
+                raise _misread(number, f"{path}attributes.{name}")
+            row.append(value if number or value is None else _text(value))
+        return tuple(row)
 
     def _events(self, lead: Lead | Related, path: str) -> list[tuple[Any, ...]]:
         ids, events = _identified(lead.events, "event_id", path + "events")
@@ -322,18 +328,22 @@ class Reader:
               ) -> list[float | str | None]:  # fmt: skip
         """One attribute or property of each; empty text is missing, booleans are text."""
         values = [one.get(name) for one in held]
-        number = (table, name) in self._numbers
-        wrong = _wrong(number)
-        for place, value in enumerate(values):
-            if isinstance(value, wrong):
-                raise _misread(number, path.format(place))
-        if number:
+        number, kinds = (table, name) in self._numbers, {*map(type, values)}
+        wrong = kinds & _WRONG[number]
+        if wrong:
+            place = next(at for at, value in enumerate(values) if type(value) in wrong)
+            raise _misread(number, path.format(place))
+        if number or kinds == {type(None)}:
             return values
-        return [str(v).lower() if isinstance(v, bool) else v or None for v in values]
+        return [None if value is None else _text(value) for value in values]
 
 
-def _wrong(number: bool) -> tuple[type, ...]:
-    return (bool, str) if number else (float,)
+_WRONG: dict[bool, set[type]] = {True: {bool, str}, False: {float}}
+"""What is not to be read as a number, or as a text."""
+
+
+def _text(value: str | bool) -> str | None:
+    return str(value).lower() if isinstance(value, bool) else value or None
 
 
 def _misread(number: bool, path: str) -> Breach:
@@ -343,14 +353,15 @@ def _misread(number: bool, path: str) -> Breach:
 
 def _identified(facts: Sequence[Fact], name: str, path: str) -> tuple[list[str], Sequence[Fact]]:
     """The ids of facts and those to keep: numbered where none has an id, repeats left out."""
-    given: list[str | None] = [getattr(one, name) for one in facts]
-    ids = [one for one in given if one is not None]
-    if not ids:
+    ids: list[Any] = [*map(attrgetter(name), facts)]
+    if None in ids:
+        if any(one is not None for one in ids):
+            field = f"{path}[{ids.index(None)}].{name}"
+            raise invalid(field, "missing, while others have one", "give every one an id, or none")
         width = len(str(len(facts)))
         return [f"{number:0{width}}" for number in range(len(facts))], facts
-    if len(ids) < len(given):
-        field = f"{path}[{given.index(None)}].{name}"
-        raise invalid(field, "missing, while others have one", "give every one an id, or none")
+    if len({*ids}) == len(ids):
+        return ids, facts
     kept = dict(zip(reversed(ids), reversed(facts), strict=True))
     if len(kept) == len(ids):
         return ids, facts

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 from msgspec import Meta
 
+from serving.lookup import places
+
 Grade = Literal["A", "B", "C", "D", "E"]
 Route = Literal["sales", "nurture", "leave"]
 Floats = npt.NDArray[np.float64]
@@ -77,10 +79,8 @@ def standing(values: Floats, percentiles: Sequence[float] | Floats) -> Floats:
     ``percentiles`` are those of the reference, 0..100. Among equals, the middle of their range: in
     a population of equals everybody stands at 50.
     """
-    reference = np.asarray(percentiles)
-    below = np.searchsorted(reference, values, side="left")
-    up_to = np.searchsorted(reference, values, side="right")
-    return ((below + up_to - 1) / 2).clip(0.0, 100.0)
+    found: Floats = places(values, np.asarray(percentiles, np.float64))
+    return found
 
 
 def grade(standing: float) -> Grade:

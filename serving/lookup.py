@@ -140,3 +140,30 @@ def weightiest(why: Any, members: Any, first: Any, column: Any, weight: Any) -> 
                 if sign * why[row, members[place]] > sign * why[row, top]:
                     top = members[place]
             column[row, rank] = top
+
+
+@compiled
+def parted(why: Any, first: Any, made: Any) -> None:
+    """Fill ``made`` (n, 2): the sum of the columns of ``why`` that are ``first`` (features,).
+
+    And of the others; the last column of ``why`` (n, features + 1), the base, is neither.
+    """
+    for row in range(len(why)):
+        one, other = 0.0, 0.0
+        for column in range(len(first)):
+            if first[column]:
+                one += why[row, column]
+            else:
+                other += why[row, column]
+        made[row, 0], made[row, 1] = one, other
+
+
+@compiled
+def places(values: Any, reference: Any) -> Any:
+    """What :func:`serving.decide.standing` says of values (n,) in an ascending reference."""
+    made = np.empty(len(values))
+    for row in range(len(values)):
+        below = np.searchsorted(reference, values[row], side="left")
+        up_to = np.searchsorted(reference, values[row], side="right")
+        made[row] = min(max((below + up_to - 1) / 2, 0.0), 100.0)
+    return made

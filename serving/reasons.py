@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from features.language import Feature, FeatureSet
-from serving.lookup import weightiest
+from serving.lookup import parted, weightiest
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -50,11 +50,9 @@ class Reasons:
 
     def groups(self, contributions: Floats) -> Floats:
         """(n, features + 1) contributions -> (n, 2): the sums of fit and of engagement."""
-        sums = [
-            np.where(mask, contributions[:, :-1], 0.0).sum(axis=1)
-            for mask in (self._fit, ~self._fit)
-        ]
-        return np.column_stack(sums)
+        made = np.empty((len(contributions), 2))
+        parted(contributions, self._fit, made)
+        return made
 
     def top(
         self, contributions: Floats, value: Callable[[int, int], Value], most: int

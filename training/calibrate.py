@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from training.machine import stretched
 from training.maturity import Maturity
 
 Floats = npt.NDArray[np.float64]
@@ -57,7 +58,8 @@ class Calibration(msgspec.Struct, frozen=True):
 
     def log_odds(self, raw: Floats) -> Floats:
         """Map raw log-odds (n,) to calibrated ones (n,)."""
-        return self.a * -np.logaddexp(0, -raw) + self.b * np.logaddexp(0, raw) + self.c
+        found: Floats = stretched(raw, self.a, self.b, self.c)
+        return found
 
     def at_level(self, raw: Floats, converted: Bools, weight: Floats | None = None) -> Calibration:
         """The same shape at the level where the mean probability is the observed rate.

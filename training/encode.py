@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from features.language import FeatureSet
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 MOST_VALUES = 60
 """The most frequent texts of a column keep a number each; the rest share one."""
@@ -66,19 +67,23 @@ class Encoder(msgspec.Struct, frozen=True, dict=True):
 
     def coded(self, numbers: Floats, texts: Mapping[int, Sequence[str | None]]) -> Floats:
         """The same for n rows at hand: ``numbers`` (n, features), and ``texts`` by their column."""
-        made = numbers.copy()
-        for position, codes in self._texts:
-            made[:, position] = [
-                np.nan if text is None else codes.get(text, len(codes)) for text in texts[position]
+        made, (places, known) = numbers.copy(), self._texts
+        if known:
+            made.T[places] = [
+                [codes.get(text, other) for text in texts[place]]
+                for place, (codes, other) in zip(places.tolist(), known, strict=True)
             ]
         return made
 
     @cached_property
-    def _texts(self) -> list[tuple[int, dict[str, int]]]:
-        return [
-            (self.names.index(name), {text: number for number, text in enumerate(known)})
-            for name, known in self.vocabulary.items()
-        ]
+    def _texts(self) -> tuple[Ints, list[tuple[dict[str | None, float], float]]]:
+        """Where the text columns are; the numbers of their texts, and that of all others."""
+        places = np.array([self.names.index(name) for name in self.vocabulary], dtype=np.int64)
+        return places, [
+            ({None: np.nan, **{text: float(code) for code, text in enumerate(known)}},
+             float(len(known)))
+            for known in self.vocabulary.values()
+        ]  # fmt: skip
 
 
 def _codes(values: pd.Series | pa.ChunkedArray, known: tuple[str, ...]) -> Floats:

@@ -49,3 +49,51 @@ def add_effects(
                 size = _signed_log(number)
                 total += slope[column] * min(max(size, low[column]), high[column])
         made[row] += total
+
+
+@compiled
+def _softplus(number: float) -> float:
+    """log(1 + exp(x))."""
+    return max(number, 0.0) + math.log1p(math.exp(-abs(number)))
+
+
+@compiled
+def stretched(raw: Any, a: float, b: float, c: float) -> Any:
+    """The log-odds that :class:`training.calibrate.Calibration` makes of raw ones (n,)."""
+    made = np.empty(len(raw))
+    for row in range(len(raw)):
+        made[row] = b * _softplus(raw[row]) - a * _softplus(-raw[row]) + c
+    return made
+
+
+@compiled
+def _between(number: float, at: Any, held: Any) -> float:
+    """``held`` at ``at`` (ascending), linear between; beyond the ends as there."""
+    if number <= at[0]:
+        return float(held[0])
+    for place in range(1, len(at)):
+        if number < at[place]:
+            share = (number - at[place - 1]) / (at[place] - at[place - 1])
+            return float(held[place - 1] + share * (held[place] - held[place - 1]))
+    return float(held[-1])
+
+
+@compiled
+def interval(
+    probability: Any, expected: Any, at: Any, chance: Any, worth: float, least: float
+) -> Any:
+    """The ends (2, n) of what :class:`training.spread.Spread` says of chances and values (n,).
+
+    ``chance``, by log-odds ``at``, and ``worth`` are how far the logs of the odds and of the value
+    may be off; chances count as ``least`` away from 0 and 1.
+    """
+    made = np.empty((2, len(probability)))
+    for row in range(len(probability)):
+        chosen = probability[row]
+        odds = math.log(max(chosen, least)) - math.log(max(1 - chosen, least))
+        reach = _between(odds, at, chance)
+        below = _softplus(reach - odds) - _softplus(-odds)
+        above = _softplus(-odds) - _softplus(-reach - odds)
+        made[0, row] = expected[row] * math.exp(-math.hypot(below, worth))
+        made[1, row] = expected[row] * math.exp(math.hypot(above, worth))
+    return made

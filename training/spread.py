@@ -7,6 +7,7 @@ folds by lead choose says how strong effects are, the posterior how well so many
 
 from __future__ import annotations
 
+from functools import cached_property
 from statistics import NormalDist
 
 import msgspec
@@ -17,6 +18,7 @@ from scipy.special import logit
 from training.dataset import Training
 from training.grow import Encoded
 from training.linear import Ridge, fit_linear
+from training.machine import interval
 from training.recipe import folds_of, lead_weights
 from training.value import Deals
 
@@ -32,7 +34,7 @@ _LOOKED = 20_000
 """Doubt is averaged over so many rows, evenly spaced: more would cost time and change nothing."""
 
 
-class Spread(msgspec.Struct, frozen=True):
+class Spread(msgspec.Struct, frozen=True, dict=True):
     """Standard deviations of the truth about what is said.
 
     ``chance`` are those of the log-odds, at the log-odds ``at``, linear between; ``value`` is that
@@ -54,15 +56,14 @@ class Spread(msgspec.Struct, frozen=True):
         It bounds the mean of what such leads bring, not what one lead brings: that is nothing, or
         a deal. The chance stays below 1.
         """
-        odds = np.log(np.maximum(probability, _EDGE)) - np.log(np.maximum(1 - probability, _EDGE))
-        reach = _REACH * np.interp(odds, self.at, self.chance)
-        below = np.logaddexp(0, reach - odds) - np.logaddexp(0, -odds)
-        above = np.logaddexp(0, -odds) - np.logaddexp(0, -reach - odds)
-        worth = _REACH * self.value
-        return (
-            expected * np.exp(-np.sqrt(below**2 + worth**2)),
-            expected * np.exp(np.sqrt(above**2 + worth**2)),
-        )
+        at, chance = self._reach
+        low, high = interval(probability, expected, at, chance, _REACH * self.value, _EDGE)
+        return low, high
+
+    @cached_property
+    def _reach(self) -> tuple[Floats, Floats]:
+        """How far the log-odds may be off, by what they are."""
+        return np.array(self.at), _REACH * np.array(self.chance)
 
 
 def fit_spread(data: Training, deals: Deals, honest: Floats) -> Spread:

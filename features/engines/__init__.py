@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Protocol
 
 import pandas as pd
 
-from features.engines import duckdb, memory, sqlite
 from features.engines.tables import Progress as Progress
 from features.engines.tables import Row as Row
 from features.engines.tables import rows_of as rows_of
 from features.language import DeclarationError, FeatureSet
 from features.schema import History
 
-_NAMED = {"duckdb": duckdb.run, "sqlite": sqlite.run, "memory": memory.run}
+_NAMED = {name: f"{__name__}.{name}" for name in ("duckdb", "sqlite", "memory")}
+"""The modules of the engines in process: who serves need not wait until all are there."""
 
 
 class Engine(Protocol):
@@ -44,7 +45,7 @@ def compute(
     Raises :class:`DeclarationError` when a feature reads a column the history lacks, or sums text.
     """
     check_columns(features, history)
-    run = _NAMED[engine] if isinstance(engine, str) else engine.run
+    run = (import_module(_NAMED[engine]) if isinstance(engine, str) else engine).run
     frame = run(features, spine, history, progress or (lambda _: None))
     frame.index = spine.index
     return frame

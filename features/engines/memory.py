@@ -17,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.compile import AT, ID, KNOWN
 from features.engines.kernel import ALWAYS, OPERATIONS, PLACE, aggregates
 from features.engines.tables import KEYS, Progress, Row, frame_of, one_lead_only, reads, rows_of
-from features.feature import Feature, Scope, Source, Where
+from features.feature import AT, ID, KNOWN, Feature, Scope, Source, Where
 from features.language import FeatureSet
 from features.schema import History
 from features.times import DAY
@@ -104,6 +103,7 @@ class Leads:
             for number, (place, one) in enumerate(told)
             if one.type == "text"
         ]
+        self._texts = np.array([at for at, one in placed if one.type == "text"], np.int64)
         self._own = _Own([(place, one) for place, one in placed if not one.of_facts],
                          self.columns["leads"])  # fmt: skip
 
@@ -113,7 +113,7 @@ class Leads:
         For account features, ``leads``, ``events`` and ``outcomes`` also hold the rows of the other
         leads of its account; what is of other leads still is passed over.
         """
-        made, gathered = np.full((len(asked), self._width), np.nan), _Gathered(self._columns)
+        made, gathered = np.empty((len(asked), self._width)), _Gathered(self._columns)
         owners: list[Row | None] = []
         for lead_id, tables in asked:
             owner, peers = self._known(lead_id, tables["leads"], as_of)
@@ -127,11 +127,11 @@ class Leads:
             found = aggregates(self._program, self._selections.table, *told, as_of)
             made[:, self._places] = found
             for place, number, column in self._named:
-                made[:, place] = np.nan
                 texts[place] = [
                     None if one != one else gathered.rows[int(one)][column]
                     for one in found[:, number].tolist()
                 ]
+        made[:, self._texts] = np.nan
         return Vectors(made, texts)
 
     def _known(
@@ -332,7 +332,7 @@ class _Own:
         self._ages = [place for place, one in features if one.aggregate == "age"]
         named = [(place, one.type, columns.index(str(one.column)))
                  for place, one in features if one.aggregate != "age"]  # fmt: skip
-        self._numbers = [place for place, kind, _ in named if kind == "number"]
+        self._numbers = np.array([at for at, kind, _ in named if kind == "number"], np.int64)
         self._held = [column for _, kind, column in named if kind == "number"]
         self._texts = [(place, column) for place, kind, column in named if kind == "text"]
 
@@ -340,9 +340,10 @@ class _Own:
         self, made: Floats, owners: Sequence[Row | None], as_of: int
     ) -> dict[int, list[str | None]]:
         """Set the numbers of leads (n, features); their texts, by column."""
-        nothing = [None] * len(self._held)
-        held = [nothing if row is None else [row[at] for at in self._held] for row in owners]
-        made[:, self._numbers] = np.array(held, np.float64).reshape(len(owners), len(self._held))
+        if self._held:
+            nothing = [None] * len(self._held)
+            held = [nothing if row is None else [row[at] for at in self._held] for row in owners]
+            made[:, self._numbers] = np.array(held, np.float64).reshape(len(owners), len(nothing))
         for place in self._ages:
             made[:, place] = [
                 np.nan if row is None else (as_of - row[_CREATED]) / DAY for row in owners
