@@ -9,7 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.service import CONFIG, settle_down
+from serving.service import CONFIG
+from serving.worker import settle_down
 
 
 async def constant(request: Request) -> Response:

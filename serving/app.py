@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import anyio
 from starlette.applications import Starlette
@@ -13,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from serving import settings
 from serving.guard import Guard
 from serving.health import Health
 from serving.http import HANDLERS, answer
@@ -59,7 +58,6 @@ def _route(path: str) -> Route:
 
 
 HEALTH = Health()
-KEYS = Path(os.environ["LEADCAST_KEYS"]) if os.environ.get("LEADCAST_KEYS") else None
 
 
 def guarded(app: ASGIApp, api: ASGIApp) -> ASGIApp:
@@ -67,7 +65,7 @@ def guarded(app: ASGIApp, api: ASGIApp) -> ASGIApp:
 
     Raises :class:`serving.keys.KeysError` for a bad file, :class:`serving.traces.MissingExporter`.
     """
-    keys = Keys(KEYS) if KEYS else None
+    keys = Keys(settings.KEYS) if settings.KEYS else None
     return Guard(app, api, OPERATIONS, keys, HEALTH, Traces.configured())
 
 

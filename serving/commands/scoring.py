@@ -128,9 +128,9 @@ def serve(
     With LEADCAST_KEYS, a file that `leadcast keys` makes, every call needs a key; without, the
     service answers this machine only.
     """
-    from serving.app import KEYS
     from serving.keys import require
     from serving.run import serving
+    from serving.settings import KEYS
 
     require(KEYS, host)
 

@@ -41,13 +41,6 @@ def test_every_engine_equals_the_judge_thousands_of_times(
     all_agree(*generated, features)
 
 
-@pytest.mark.slow
-@settings(max_examples=THOUSANDS)
-@given(SEEDS)
-def test_every_engine_equals_the_judge_on_thousands_of_busy_histories(seed: int) -> None:
-    all_agree(*busy(seed))
-
-
 @settings(max_examples=200)
 @given(histories(), FEATURE_SETS)
 def test_duckdb_in_many_blocks_on_many_threads_equals_the_judge(
