@@ -98,10 +98,11 @@ class Leads:
             [_instruction(one, self._selections, facts[one.source]) for _, one in told],
             dtype=np.int64,
         ).reshape(len(told), _WIDTH)
+        texts = [number for number, (_, one) in enumerate(told) if one.type == "text"]
+        self._which = np.array(texts, dtype=np.int64)
         self._named = [
-            (place, number, self.columns[one.source].index(str(one.column)))
-            for number, (place, one) in enumerate(told)
-            if one.type == "text"
+            (place, self.columns[one.source].index(str(one.column)))
+            for place, one in (told[number] for number in texts)
         ]
         self._texts = np.array([at for at, one in placed if one.type == "text"], np.int64)
         self._own = _Own([(place, one) for place, one in placed if not one.of_facts],
@@ -126,10 +127,10 @@ class Leads:
             told = gathered.arrays()  # before the table is read: signs come with their rows of it
             found = aggregates(self._program, self._selections.table, *told, as_of)
             made[:, self._places] = found
-            for place, number, column in self._named:
+            which = found[:, self._which].T.tolist()  # of the facts tells each text
+            for (place, column), facts_of in zip(self._named, which, strict=True):
                 texts[place] = [
-                    None if one != one else gathered.rows[int(one)][column]
-                    for one in found[:, number].tolist()
+                    None if one != one else gathered.rows[int(one)][column] for one in facts_of
                 ]
         made[:, self._texts] = np.nan
         return Vectors(made, texts)
