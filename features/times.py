@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +74,7 @@ def instants(moments: Iterable[datetime | int]) -> list[int]:
     return [one if isinstance(one, int) else (one - _EPOCH) // _MICRO for one in moments]
 
 
+@lru_cache
 def iso(moment: int) -> str:
     """Write microseconds as ISO 8601 in UTC, ``2024-05-01T00:00:00Z``."""
     return (_EPOCH + timedelta(microseconds=moment)).isoformat().replace("+00:00", "Z")

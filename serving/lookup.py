@@ -67,25 +67,28 @@ def _way(matrix: Any, row: int, table: Any, tree: int) -> int:
 
 @compiled
 def score_rows(matrix: Any, table: Any, raw: Any) -> None:
-    """Add to ``raw`` (n,) what the trees say in turn of the rows of ``matrix`` (n, features)."""
+    """Add to ``raw`` (boosters, n) what their trees say in turn of rows (n, features)."""
     if len(matrix) < _FEW:
         for place in range(len(matrix)):
             for tree in range(len(table.first) - 1):
-                raw[place] += table.leaf[table.leaves[tree] + _way(matrix, place, table, tree)]
+                leaf = table.leaves[tree] + _way(matrix, place, table, tree)
+                raw[table.of[tree], place] += table.leaf[leaf]
         return
     columns, ways = np.empty((matrix.shape[1], _BLOCK)), np.empty(_BLOCK, np.int64)
     for start in range(0, len(matrix), _BLOCK):
         rows = _columns(matrix, start, columns)
         for tree in range(len(table.first) - 1):
             _ways(columns, rows, table, tree, ways)
-            leaves = table.leaves[tree]
+            leaves, mine = table.leaves[tree], raw[table.of[tree]]
             for place in range(rows):
-                raw[start + place] += table.leaf[leaves + ways[place]]
+                mine[start + place] += table.leaf[leaves + ways[place]]
 
 
 @compiled
 def _tell(table: Any, tree: int, way: int, why: Any, row: int) -> None:
-    """Add the contributions of a tree's splits on one way to those of a row of ``why``."""
+    """Add the contributions of a tree's splits on one way to those of a row of ``why``, if told."""
+    if table.tells[tree] == table.tells[tree + 1]:
+        return
     first, after = table.first[tree], table.first[tree + 1]
     told = table.tells[tree] + way * (after - first)
     for split in range(first, after):
@@ -99,7 +102,7 @@ def explain_rows(matrix: Any, table: Any, raw: Any, why: Any) -> None:
         for place in range(len(matrix)):
             for tree in range(len(table.first) - 1):
                 way = _way(matrix, place, table, tree)
-                raw[place] += table.leaf[table.leaves[tree] + way]
+                raw[table.of[tree], place] += table.leaf[table.leaves[tree] + way]
                 _tell(table, tree, way, why, place)
         return
     columns, ways = np.empty((matrix.shape[1], _BLOCK)), np.empty(_BLOCK, np.int64)
@@ -107,8 +110,9 @@ def explain_rows(matrix: Any, table: Any, raw: Any, why: Any) -> None:
         rows = _columns(matrix, start, columns)
         for tree in range(len(table.first) - 1):
             _ways(columns, rows, table, tree, ways)
+            mine = raw[table.of[tree]]
             for place in range(rows):
-                raw[start + place] += table.leaf[table.leaves[tree] + ways[place]]
+                mine[start + place] += table.leaf[table.leaves[tree] + ways[place]]
                 _tell(table, tree, ways[place], why, start + place)
 
 

@@ -8,7 +8,7 @@ explain a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import factorial
 from typing import Any, NamedTuple
 
@@ -29,13 +29,15 @@ MOST_SPLITS = 8
 
 
 class Table(NamedTuple):
-    """All splits of all trees in one row; tree t has those from ``first[t]`` on.
+    """All splits of all trees in one row; tree t is of booster ``of[t]``, its splits from
+    ``first[t]`` on.
 
     A split sends a number left up to its ``threshold``, a text (``text`` >= 0) by its code in
     ``left[text]``. ``leaf`` has the answers of tree t from ``leaves[t]`` on, one a way through it;
     ``told`` the contributions, one a way and split, from ``tells[t]`` on (none if not explained).
     """
 
+    of: Ints
     first: Ints
     feature: Ints
     threshold: Floats
@@ -49,38 +51,40 @@ class Table(NamedTuple):
 
 
 class Trees:
-    """The trees of a booster. ``features`` is the number of columns of a row.
+    """The trees of boosters that read the same rows; the first of them is explained.
 
     Raises ``ValueError`` for trees of more than ``MOST_SPLITS`` splits, or of a kind not trained
     here (linear, zero as missing).
     """
 
-    def __init__(self, booster: lgb.Booster, explained: bool) -> None:
-        trees = booster.dump_model()["tree_info"]
-        self.features = booster.num_feature()
+    def __init__(self, boosters: Sequence[lgb.Booster]) -> None:
+        every = [booster.dump_model()["tree_info"] for booster in boosters]
+        trees = [tree for part in every for tree in part]
+        self._boosters, self._features = len(boosters), boosters[0].num_feature()
+        of = np.repeat(np.arange(len(every)), [len(part) for part in every])
         sizes = np.array([tree["num_leaves"] - 1 for tree in trees], dtype=np.int64)
         if sizes.max(initial=0) > MOST_SPLITS:
             raise ValueError(f"a tree has {sizes.max()} splits: too many to tabulate")
         first, leaves = _starts(sizes), _starts(2**sizes)
-        tells = _starts(sizes * 2**sizes if explained else 0 * sizes)
+        tells = _starts(sizes * 2**sizes * (of == 0))
         splits = int(first[-1])
         self._table = Table(
-            first, np.zeros(splits, np.int64), np.zeros(splits), np.zeros(splits, bool),
+            of, first, np.zeros(splits, np.int64), np.zeros(splits), np.zeros(splits, bool),
             np.full(splits, -1), np.zeros((0, 0), bool), leaves, np.zeros(leaves[-1]), tells,
             np.zeros(tells[-1]),
         )  # fmt: skip
         self._texts: list[list[int]] = []
-        self.base = 0.0
+        self._base = 0.0
         for number, tree in enumerate(trees):
-            self._tabulate(number, tree["tree_structure"], explained)
+            self._tabulate(number, tree["tree_structure"])
         most = max((max(codes) for codes in self._texts), default=0)
         left = np.zeros((len(self._texts), most + 1), dtype=bool)
         for row, codes in enumerate(self._texts):
             left[row, codes] = True
         self._table = self._table._replace(left=left)
 
-    def _tabulate(self, tree: int, root: dict[str, Any], explained: bool) -> None:
-        table = self._table
+    def _tabulate(self, tree: int, root: dict[str, Any]) -> None:
+        table, explained = self._table, self._table.of[tree] == 0
         splits = int(table.first[tree + 1] - table.first[tree])
         ways = np.arange(2**splits)[:, None] >> np.arange(splits) & 1 == 1
         leaf = table.leaf[table.leaves[tree] : table.leaves[tree + 1]]
@@ -88,8 +92,8 @@ class Trees:
         for path, value in self._leaves(int(table.first[tree]), root, []):
             went = np.array([ways[:, split] == left for split, _, left, _ in path], dtype=bool)
             leaf[went.all(axis=0) if path else slice(None)] = value
-            self.base += value * float(np.prod([share for *_, share in path]))
             if explained:
+                self._base += value * float(np.prod([share for *_, share in path]))
                 _explain(told, path, went, value)
 
     def _leaves(self, first: int, node: dict[str, Any], path: Path) -> Iterator[tuple[Path, float]]:
@@ -113,15 +117,22 @@ class Trees:
             yield from self._leaves(first, node[side], [*path, (split, feature, left, share)])
 
     def raw(self, matrix: Floats) -> Floats:
-        """The sum over the trees for rows (n, features): (n,), in their order as LightGBM adds."""
-        made = np.zeros(len(matrix))
+        """The sums over the trees of each booster for rows (n, features): (boosters, n).
+
+        In the order in which LightGBM adds.
+        """
+        made = np.zeros((self._boosters, len(matrix)))
         score_rows(matrix, self._table, made)
         return made
 
     def explained(self, matrix: Floats) -> tuple[Floats, Floats]:
-        """The sums (n,), and exact additive contributions (n, features + 1), the last the base."""
-        raw, why = np.zeros(len(matrix)), np.zeros((len(matrix), self.features + 1))
-        why[:, -1] = self.base
+        """The sums, and exact additive contributions to the first (n, features + 1).
+
+        The last of them is the base.
+        """
+        raw = np.zeros((self._boosters, len(matrix)))
+        why = np.zeros((len(matrix), self._features + 1))
+        why[:, -1] = self._base
         explain_rows(matrix, self._table, raw, why)
         return raw, why
 
@@ -139,9 +150,9 @@ class Tabled:
 
     def __init__(self, model: LeadModel, rows: Floats) -> None:
         self._model, head = model, model.value_head
-        self._conversion = Trees(model.booster, explained=True)
         members = {} if head is None else head.trees
-        self._deals = {name: Trees(booster, False) for name, booster in members.items()}
+        self._deals = tuple(members)
+        self._trees = Trees([model.booster, *members.values()])
         said, why = self.explained(rows)
         known = model.predict(rows)
         same = np.array_equal(said.probability, known.probability)
@@ -152,18 +163,16 @@ class Tabled:
 
     def predict(self, matrix: Floats) -> Prediction:
         """What the model says of rows (n, features)."""
-        return self._model.read(self._conversion.raw(matrix), self._value(matrix))
+        return self._read(self._trees.raw(matrix), matrix)
 
     def explained(self, matrix: Floats) -> tuple[Prediction, Floats]:
         """The same, and the contributions (n, features + 1), the last the base."""
-        raw, why = self._conversion.explained(matrix)
-        return self._model.read(raw, self._value(matrix)), why
+        raw, why = self._trees.explained(matrix)
+        return self._read(raw, matrix), why
 
-    def _value(self, matrix: Floats) -> Floats | None:
-        head = self._model.value_head
-        if head is None:
-            return None
-        return head.blend({name: trees.raw(matrix) for name, trees in self._deals.items()}, matrix)
+    def _read(self, raw: Floats, matrix: Floats) -> Prediction:
+        head, said = self._model.value_head, dict(zip(self._deals, raw[1:], strict=True))
+        return self._model.read(raw[0], None if head is None else head.blend(said, matrix))
 
 
 def _count(node: dict[str, Any]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import lightgbm as lgb
 import numpy as np
@@ -79,11 +79,8 @@ class LeadModel:
         head, probability = self.value_head, self.calibration(raw)
         if head is None or value is None:
             return Prediction(probability)
-        said = Prediction(probability, value, *(value * ratio for ratio in head.ratios))
-        if self.spread is None:
-            return said
-        low, high = self.spread.ends(probability, probability * value)
-        return replace(said, expected_low=low, expected_high=high)
+        ends = self.spread.ends(probability, probability * value) if self.spread else ()
+        return Prediction(probability, value, *(value * ratio for ratio in head.ratios), *ends)
 
     def predict_set(self, data: Training) -> Prediction:
         """Score a training set, in memory or on disk, a block of rows at a time."""

@@ -68,9 +68,11 @@ def check(boosters: list[lgb.Booster], weights: list[float]) -> None:
 
 def test_it_can_be_tabulated_for_serving() -> None:
     made, asked = blend([grown(0, 10), grown(1, 20, leaves=2)], [0.3, 0.7]), rows(1_000)
-    trees = Trees(made, explained=True)
+    beside = grown(2, 30)
+    trees = Trees([made, beside])
     raw, why = trees.explained(asked)
-    assert np.array_equal(raw, made.predict(asked, raw_score=True))
+    assert np.array_equal(raw[0], made.predict(asked, raw_score=True))
+    assert np.array_equal(raw[1], beside.predict(asked, raw_score=True))
     assert np.array_equal(trees.raw(asked), raw)
     told = np.asarray(made.predict(asked, pred_contrib=True))
     assert np.allclose(why, told, rtol=0, atol=1e-12)
