@@ -14,7 +14,7 @@ from features.times import DAY
 from tests.histories import FEATURE_SETS, busy, frame, histories, history, readable
 from tests.judge import judge, scale
 
-HISTORIES, THOUSANDS = 200, 2_500
+HISTORIES, THOUSANDS = 100, 2_500
 SEEDS = st.integers(0, 2**32)
 
 
@@ -41,7 +41,7 @@ def test_every_engine_equals_the_judge_thousands_of_times(
     all_agree(*generated, features)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(histories(), FEATURE_SETS)
 def test_duckdb_in_many_blocks_on_many_threads_equals_the_judge(
     generated: tuple[History, pd.DataFrame], features: FeatureSet

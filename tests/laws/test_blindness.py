@@ -19,7 +19,7 @@ ENGINES = ["duckdb", "sqlite", "memory"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(histories(), histories(), FEATURE_SETS)
 def test_another_future_changes_nothing(
     engine: str, generated: Generated, other: Generated, features: FeatureSet
@@ -33,7 +33,7 @@ def test_another_future_changes_nothing(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32), histories())
 def test_another_future_of_a_busy_history_changes_nothing(
     engine: str, seed: int, other: Generated
@@ -46,7 +46,7 @@ def test_another_future_of_a_busy_history_changes_nothing(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(histories(), FEATURE_SETS)
 def test_nothing_that_is_not_visible_is_needed(
     engine: str, generated: Generated, features: FeatureSet

@@ -17,7 +17,7 @@ ENGINES = pytest.mark.parametrize("engine", ["duckdb", "sqlite", "memory"])
 
 
 @ENGINES
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(histories(), facts())
 def test_windows_nest(engine: str, generated: Generated, chosen: say.Facts) -> None:
     columns = {"changes": "value", "leads": "industry", "outcomes": "reason"}
@@ -46,7 +46,7 @@ def test_windows_nest(engine: str, generated: Generated, chosen: say.Facts) -> N
 
 
 @ENGINES
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(histories())
 def test_the_kinds_add_up_to_all_events(engine: str, generated: Generated) -> None:
     kinds = {f"kind {kind}": say.events(kind).count("7d") for kind in KINDS}
@@ -58,7 +58,7 @@ def test_the_kinds_add_up_to_all_events(engine: str, generated: Generated) -> No
 
 
 @ENGINES
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(histories())
 def test_the_mean_lies_between_the_extremes(engine: str, generated: Generated) -> None:
     calls = say.events()
@@ -79,7 +79,7 @@ def test_the_mean_lies_between_the_extremes(engine: str, generated: Generated) -
 
 
 @ENGINES
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(histories())
 def test_the_account_counts_at_least_what_its_lead_counts(
     engine: str, generated: Generated

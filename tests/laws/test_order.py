@@ -18,7 +18,7 @@ ENGINES = ["duckdb", "sqlite", "memory"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(histories(), FEATURE_SETS, st.integers(0, 2**32 - 1))
 def test_shuffled_tables_give_the_same(
     engine: str, generated: Generated, features: FeatureSet, seed: int
@@ -35,7 +35,7 @@ def test_shuffled_tables_give_the_same(
     alike(found, compute(features, spine, history, engine))
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(histories(), FEATURE_SETS)
 def test_facts_delivered_twice_count_once(generated: Generated, features: FeatureSet) -> None:
     history, spine = generated

@@ -19,7 +19,7 @@ ENGINES = ["duckdb", "sqlite", "memory"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(histories(), FEATURE_SETS)
 def test_a_row_alone_is_the_row_among_others(
     engine: str, generated: Generated, features: FeatureSet
@@ -35,7 +35,7 @@ def test_a_row_alone_is_the_row_among_others(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(histories(), FEATURE_SETS, st.data())
 def test_rows_come_back_in_their_order_under_their_index(
     engine: str, generated: Generated, features: FeatureSet, data: st.DataObject
