@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit, logit
 
 from features.engines.tables import frame_of
 from features.language import FeatureSet, attribute
@@ -20,6 +22,7 @@ from training.experiment import Result
 from training.grow import here
 from training.model import train
 from training.recipe import Recipe
+from training.spread import Spread
 from training.value import LEAST_CAPPED, MOST_SHARE, ValueHead, deals_of, fit_value, tamed
 
 Floats = npt.NDArray[np.float64]
@@ -148,6 +151,24 @@ def test_the_interval_of_the_expected_value_holds_the_true_one(
     assert model.spread is not None
     certain, worth = model.spread.ends(np.array([1.0]), np.array([5.0]))
     assert certain[0] <= 5 <= worth[0] <= 5 * np.exp(1.65 * model.spread.value) + 1e-6
+
+
+chances = st.lists(st.floats(0.001, 0.999), min_size=1, max_size=20).map(np.array)
+doubts = st.lists(st.tuples(st.integers(-60, 60), st.floats(0, 3)), min_size=1, max_size=8,
+                  unique_by=lambda one: one[0])  # fmt: skip
+
+
+@given(chances, doubts, st.floats(0, 2))
+def test_an_interval_is_as_wide_as_odds_and_value_may_be_off(
+    chance: Floats, doubt: list[tuple[int, float]], worth: float
+) -> None:
+    at, off = np.array(sorted(doubt)).T * [[0.1], [1.0]]
+    low, high = Spread(tuple(at), tuple(off), worth).ends(chance, 100 * chance)
+    sure = NormalDist().inv_cdf(0.95)
+    reach, odds = sure * np.interp(logit(chance), at, off), logit(chance)
+    down, up = np.log(chance / expit(odds - reach)), np.log(expit(odds + reach) / chance)
+    np.testing.assert_allclose(low, 100 * chance * np.exp(-np.hypot(down, sure * worth)), 1e-6)
+    np.testing.assert_allclose(high, 100 * chance * np.exp(np.hypot(up, sure * worth)), 1e-6)
 
 
 values = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=60).map(np.array)
