@@ -38,9 +38,12 @@ _FIXED = 2.0**36
 
 @compiled
 def aggregates(
-    program: Any, belongs: Any, start: Any, at: Any, signs: Any, values: Any, as_of: int
-) -> Any:
-    """What instructions say of n leads (n, instructions), NaN for null.
+    program: Any, places: Any, belongs: Any, start: Any, at: Any, signs: Any, values: Any,
+    as_of: int, made: Any,
+) -> None:  # fmt: skip
+    """Put what instructions say of n leads into their ``places`` of ``made`` (n, columns).
+
+    NaN for null.
 
     ``program`` (instructions, 7): operation, two selections, column, window, longer window, and
     what else it takes. The facts of lead i are ``start[i]:start[i + 1]``, those of a source oldest
@@ -51,7 +54,6 @@ def aggregates(
     most = 0
     for lead in range(leads):
         most = max(most, start[lead + 1] - start[lead])
-    made = np.empty((leads, len(program)))
     chosen, sizes = np.empty((selections, most), np.int64), np.empty(selections, np.int64)
     scratch = np.empty(2 * most, np.int64)
     for lead in range(leads):
@@ -62,16 +64,15 @@ def aggregates(
                     chosen[selection, sizes[selection]] = fact
                     sizes[selection] += 1
         for number in range(len(program)):
-            code = program[number]
+            code, place = program[number], places[number]
             facts = chosen[code[1], : sizes[code[1]]]
             others = chosen[code[2], : sizes[code[2]]]
             if code[0] == _RESPONSE:
-                made[lead, number] = _response(code, facts, at, signs, belongs, as_of)
+                made[lead, place] = _response(code, facts, at, signs, belongs, as_of)
             elif code[0] >= _SUM:
-                made[lead, number] = _of_values(code, facts, at, values, as_of, scratch)
+                made[lead, place] = _of_values(code, facts, at, values, as_of, scratch)
             else:
-                made[lead, number] = _of_times(code, facts, others, at, as_of)
-    return made
+                made[lead, place] = _of_times(code, facts, others, at, as_of)
 
 
 @compiled

@@ -50,9 +50,9 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """The features of n leads: ``numbers`` (n, features), NaN for null and in columns of texts.
+    """The features of n leads: ``numbers`` (n, features), NaN for null.
 
-    ``texts[column]`` are the n values of such a column.
+    ``texts[column]`` are the n values of a column of texts, of which ``numbers`` says nothing.
     """
 
     numbers: Floats
@@ -98,13 +98,12 @@ class Leads:
             [_instruction(one, self._selections, facts[one.source]) for _, one in told],
             dtype=np.int64,
         ).reshape(len(told), _WIDTH)
-        texts = [number for number, (_, one) in enumerate(told) if one.type == "text"]
-        self._which = np.array(texts, dtype=np.int64)
         self._named = [
             (place, self.columns[one.source].index(str(one.column)))
-            for place, one in (told[number] for number in texts)
+            for place, one in told
+            if one.type == "text"
         ]
-        self._texts = np.array([at for at, one in placed if one.type == "text"], np.int64)
+        self._which = np.array([place for place, _ in self._named], dtype=np.int64)
         self._own = _Own([(place, one) for place, one in placed if not one.of_facts],
                          self.columns["leads"])  # fmt: skip
 
@@ -125,14 +124,12 @@ class Leads:
         texts = self._own.fill(made, owners, as_of)
         if len(self._program):
             told = gathered.arrays()  # before the table is read: signs come with their rows of it
-            found = aggregates(self._program, self._selections.table, *told, as_of)
-            made[:, self._places] = found
-            which = found[:, self._which].T.tolist()  # of the facts tells each text
+            aggregates(self._program, self._places, self._selections.table, *told, as_of, made)
+            which = made[:, self._which].T.tolist()  # of the facts tells each text
             for (place, column), facts_of in zip(self._named, which, strict=True):
                 texts[place] = [
                     None if one != one else gathered.rows[int(one)][column] for one in facts_of
                 ]
-        made[:, self._texts] = np.nan
         return Vectors(made, texts)
 
     def _known(
