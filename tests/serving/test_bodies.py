@@ -24,13 +24,16 @@ def server_of(client: httpx.Client) -> psutil.Process:
     """The process that answers: it holds connections of the port."""
     assert client.get("/livez").status_code == 200
     port = client.base_url.port
-    family = psutil.Process().children(recursive=True)
-    [worker] = [
-        one
-        for one in family
-        if any(c.laddr.port == port and c.status == "ESTABLISHED" for c in one.net_connections())
-    ]
+    [worker] = [one for one in psutil.Process().children(recursive=True) if _answers(one, port)]
     return worker
+
+
+def _answers(process: psutil.Process, port: int | None) -> bool:
+    try:
+        held = process.net_connections()
+    except psutil.NoSuchProcess:  # it has ended meanwhile
+        return False
+    return any(one.laddr.port == port and one.status == "ESTABLISHED" for one in held)
 
 
 class Peak(threading.Thread):
