@@ -6,11 +6,13 @@ for it, never does, and need not have what they import.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 _SECONDS, _REFUSED = 240, 3
+_ROOT = str(Path(__file__).parent.parent)
 
 
 def verify(host: str) -> None:
@@ -19,11 +21,13 @@ def verify(host: str) -> None:
     Raises ``SystemExit`` that says why.
     """
     command = [sys.executable, "-m", "serving.verify", host]
-    root = Path(__file__).parent.parent
+    path = os.pathsep.join([_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path}  # what is named stands where we stand
     try:
         done = subprocess.run(
-            command, cwd=root, stdout=subprocess.PIPE, text=True, timeout=_SECONDS, check=False
-        )
+            command, env=environment, stdout=subprocess.PIPE, text=True, timeout=_SECONDS,
+            check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise SystemExit("leadcast: the bundle or the store hangs: see leadcast doctor") from None
     if done.returncode == _REFUSED:
