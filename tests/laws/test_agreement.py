@@ -14,7 +14,7 @@ from features.times import DAY
 from tests.histories import FEATURE_SETS, busy, frame, histories, history, readable
 from tests.judge import judge, scale
 
-HISTORIES, THOUSANDS = 100, 2_500
+HISTORIES, THOUSANDS = 100, 4_000
 SEEDS = st.integers(0, 2**32)
 
 
@@ -33,6 +33,7 @@ def test_every_engine_equals_the_judge_on_busy_histories(seed: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thousands
 @settings(max_examples=THOUSANDS)
 @given(histories(), FEATURE_SETS)
 def test_every_engine_equals_the_judge_thousands_of_times(

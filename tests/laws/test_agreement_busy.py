@@ -1,4 +1,4 @@
-"""Agreement on thousands of histories full of events: beside the others, not after them."""
+"""Agreement on a thousand histories full of events: beside the others, not after them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 
 from tests.histories import busy
-from tests.laws.test_agreement import SEEDS, THOUSANDS, all_agree
+from tests.laws.test_agreement import SEEDS, all_agree
 
 
 @pytest.mark.slow
-@settings(max_examples=THOUSANDS)
+@pytest.mark.thousands
+@settings(max_examples=1_000)
 @given(SEEDS)
-def test_every_engine_equals_the_judge_on_thousands_of_busy_histories(seed: int) -> None:
+def test_every_engine_equals_the_judge_on_a_thousand_busy_histories(seed: int) -> None:
     all_agree(*busy(seed))

@@ -102,6 +102,7 @@ def test_the_app_holds_to_its_description(app: ASGIApp, key: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thousands
 def test_the_app_holds_to_its_description_in_thousands_of_cases(app: ASGIApp, key: str) -> None:
     cases, failures = fuzzed(app, key, "coverage", seed=2)
     for seed in range(3, 100):
