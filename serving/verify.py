@@ -20,7 +20,7 @@ def verify(host: str) -> None:
 
     Raises ``SystemExit`` that says why.
     """
-    command = [sys.executable, "-m", "serving.verify", host]
+    command = [sys.executable, "-P", "-m", "serving.verify", host]  # this one, not one beside us
     path = os.pathsep.join([_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path}  # what is named stands where we stand
     try:
