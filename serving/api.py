@@ -363,8 +363,6 @@ def _identified(facts: Sequence[Fact], name: str, path: str) -> tuple[list[str],
     if len({*ids}) == len(ids):
         return ids, facts
     kept = dict(zip(reversed(ids), reversed(facts), strict=True))
-    if len(kept) == len(ids):
-        return ids, facts
     for place, (one, fact) in enumerate(zip(ids, facts, strict=True)):
         if kept[one] != fact:
             remedy = "send each fact once, or under its own id"
