@@ -13,6 +13,7 @@ EXTRAS := .[dev,notebooks,postgres,spark,dask,traces]
 help:
 	@echo "make demo   the whole job on a simulated funnel, about two minutes"
 	@echo "make test   every test but the slow ones"
+	@echo "make test-slow   the tests that take longer than a minute, thousands of random cases among them"
 	@echo "make lint   formatting, types, import directions"
 	@echo "make bars   the quick form of every benchmark, one JSON line a bar"
 
