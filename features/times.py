@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -69,9 +69,12 @@ def instant(text: str | datetime) -> int:
     return (moment - _EPOCH) // _MICRO
 
 
-def instants(moments: Iterable[datetime | int]) -> list[int]:
+def instants(moments: Sequence[datetime | int]) -> list[int]:
     """Microseconds of many times that have an offset, or are microseconds already."""
-    return [one if isinstance(one, int) else (one - _EPOCH) // _MICRO for one in moments]
+    try:
+        return [(one - _EPOCH) // _MICRO for one in moments]  # type: ignore[operator]
+    except TypeError:  # a number is among them
+        return [one if isinstance(one, int) else (one - _EPOCH) // _MICRO for one in moments]
 
 
 @lru_cache

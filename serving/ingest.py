@@ -15,6 +15,7 @@ from msgspec import Meta
 from serving import api, metrics
 from serving.letters import forget_letter, held_letter, keep_within, letter
 from serving.problems import Breach, Problem, decode, invalid
+from serving.reader import Reader
 from serving.scorer import Row
 from serving.store import Store, Verdict
 from serving.store.tables import held_text
@@ -123,7 +124,7 @@ class Intake:
 
     def __init__(
         self, kind: str, batch: type, item: type,
-        made: Callable[[Any, api.Reader], list[Row]],
+        made: Callable[[Any, Reader], list[Row]],
     ) -> None:  # fmt: skip
         self.kind = kind
         self._whole: msgspec.json.Decoder[Any] = msgspec.json.Decoder(batch)
@@ -133,7 +134,7 @@ class Intake:
         self._item: msgspec.json.Decoder[Any] = msgspec.json.Decoder(item)
         self._made = made
 
-    def read(self, body: bytes, reader: api.Reader) -> Batch:
+    def read(self, body: bytes, reader: Reader) -> Batch:
         """Read a batch; a bad item is refused alone. Raises :class:`Breach` for a bad body."""
 
         def raw() -> list[msgspec.Raw]:
@@ -154,7 +155,7 @@ class Intake:
                 refused[index] = bytes(part), breach
         return Batch(self.kind, len(parts), good, refused, lambda index: bytes(parts[index]))
 
-    def row(self, raw: bytes | msgspec.Raw, reader: api.Reader) -> Row:
+    def row(self, raw: bytes | msgspec.Raw, reader: Reader) -> Row:
         """Read one item. Raises :class:`Breach`."""
         item = decode(self._item, raw)
         if any("\0" in text for text in _texts(msgspec.to_builtins(item))):
@@ -172,15 +173,15 @@ def _texts(held: Any) -> Iterator[str]:
             yield from _texts(value)
 
 
-def _lead_rows(leads: Sequence[NewLead], reader: api.Reader) -> list[Row]:
-    created = api.read_times([one.created_at for one in leads], "created_at")
+def _lead_rows(leads: Sequence[NewLead], reader: Reader) -> list[Row]:
+    created = api.read_times([one.created_at for one in leads], "created_at".format)
     return [
         (one.lead_id, at, one.account_id, _held("leads", one.attributes, "attributes.", reader))
         for one, at in zip(leads, created, strict=True)
     ]
 
 
-def _event_rows(events: Sequence[LeadEvent], reader: api.Reader) -> list[Row]:
+def _event_rows(events: Sequence[LeadEvent], reader: Reader) -> list[Row]:
     occurred, known = _moments(events)
     return [
         _identified((
@@ -192,16 +193,16 @@ def _event_rows(events: Sequence[LeadEvent], reader: api.Reader) -> list[Row]:
     ]  # fmt: skip
 
 
-def _change_rows(changes: Sequence[LeadChange], reader: api.Reader) -> list[Row]:
+def _change_rows(changes: Sequence[LeadChange], reader: Reader) -> list[Row]:
     del reader
-    known = api.read_times([one.known_at for one in changes], "known_at")
+    known = api.read_times([one.known_at for one in changes], "known_at".format)
     return [
         _identified((one.lead_id, one.change_id, one.field, one.value or None, at))
         for one, at in zip(changes, known, strict=True)
     ]
 
 
-def _outcome_rows(outcomes: Sequence[LeadOutcome], reader: api.Reader) -> list[Row]:
+def _outcome_rows(outcomes: Sequence[LeadOutcome], reader: Reader) -> list[Row]:
     del reader
     occurred, known = _moments(outcomes)
     return [
@@ -212,16 +213,16 @@ def _outcome_rows(outcomes: Sequence[LeadOutcome], reader: api.Reader) -> list[R
 
 def _moments(facts: Sequence[LeadEvent] | Sequence[LeadOutcome]) -> tuple[list[int], list[int]]:
     """When they occurred, and when they were known."""
-    occurred = api.read_times([one.occurred_at for one in facts], "occurred_at")
+    occurred = api.read_times([one.occurred_at for one in facts], "occurred_at".format)
     if all(one.known_at is None for one in facts):
         return occurred, occurred
     given = [one.occurred_at if one.known_at is None else one.known_at for one in facts]
-    known = api.read_times(given, "known_at")
-    api.not_before(known, occurred, "known_at")
+    known = api.read_times(given, "known_at".format)
+    api.not_before(known, occurred, "known_at".format)
     return occurred, known
 
 
-def _held(table: str, held: api.Held, path: str, reader: api.Reader) -> str:
+def _held(table: str, held: api.Held, path: str, reader: Reader) -> str:
     return held_text(reader.kept(table, held, path)) if held else "{}"
 
 
@@ -274,7 +275,7 @@ async def take(batch: Batch, store: Store) -> bytes:
     return _encode(IngestAnswer(*counted, [results[index] for index in range(batch.size)]))
 
 
-async def replay(which: str, item: bytes | None, reader: api.Reader, store: Store) -> bytes:
+async def replay(which: str, item: bytes | None, reader: Reader, store: Store) -> bytes:
     """Take a dead letter in again, or ``item`` in its place; stored, it is none any more.
 
     Raises :class:`Breach` (404) for one that is not there.

@@ -12,6 +12,9 @@ import numpy as np
 
 from features.machine import compiled
 
+NAN_RIGHT, NAN_LEFT = -1, -2
+"""Where a split of numbers sends a missing one."""
+
 _BLOCK = 128
 _FEW = 8
 """Fewer rows are looked up one at a time: a loop costs its start."""
@@ -34,14 +37,14 @@ def _ways(columns: Any, rows: int, table: Any, tree: int, ways: Any) -> None:
     ways[:rows] = 0
     for split in range(first, table.first[tree + 1]):
         column, bit = columns[table.feature[split]], 1 << (split - first)
-        threshold, text = table.threshold[split], table.text[split]
-        if text >= 0:
-            left = table.left[text]
+        threshold, sort = table.threshold[split], table.sort[split]
+        if sort >= 0:
+            left = table.left[sort]
             for place in range(rows):
                 code = column[place]
                 if code < len(left) and left[int(code)]:
                     ways[place] |= bit
-        elif table.nan_left[split]:
+        elif sort == NAN_LEFT:
             for place in range(rows):
                 ways[place] |= 0 if column[place] > threshold else bit
         else:
@@ -54,15 +57,20 @@ def _way(matrix: Any, row: int, table: Any, tree: int) -> int:
     """The same for one row of a matrix (n, features)."""
     way, bit = 0, 1
     for split in range(table.first[tree], table.first[tree + 1]):
-        value, text = matrix[row, table.feature[split]], table.text[split]
-        if text >= 0:
-            left = value < table.left.shape[1] and table.left[text, int(value)]
+        value, sort = matrix[row, table.feature[split]], table.sort[split]
+        if sort >= 0:
+            left = value < table.left.shape[1] and table.left[sort, int(value)]
         else:
-            below, nan_left = value <= table.threshold[split], table.nan_left[split]
-            left = below | (nan_left & (value != value))
+            left = (value <= table.threshold[split]) | ((sort == NAN_LEFT) & (value != value))
         way |= bit if left else 0
         bit <<= 1
     return way
+
+
+@compiled
+def _answer(table: Any, tree: int, way: int) -> float:
+    """What a tree says on a way through it."""
+    return float(table.answer[table.first[tree] + tree + table.leaf[table.ways[tree] + way]])
 
 
 @compiled
@@ -71,17 +79,17 @@ def score_rows(matrix: Any, table: Any, raw: Any) -> None:
     if len(matrix) < _FEW:
         for place in range(len(matrix)):
             for tree in range(len(table.first) - 1):
-                leaf = table.leaves[tree] + _way(matrix, place, table, tree)
-                raw[table.of[tree], place] += table.leaf[leaf]
+                way = _way(matrix, place, table, tree)
+                raw[table.of[tree], place] += _answer(table, tree, way)
         return
     columns, ways = np.empty((matrix.shape[1], _BLOCK)), np.empty(_BLOCK, np.int64)
     for start in range(0, len(matrix), _BLOCK):
         rows = _columns(matrix, start, columns)
         for tree in range(len(table.first) - 1):
             _ways(columns, rows, table, tree, ways)
-            leaves, mine = table.leaves[tree], raw[table.of[tree]]
+            mine = raw[table.of[tree]]
             for place in range(rows):
-                mine[start + place] += table.leaf[leaves + ways[place]]
+                mine[start + place] += _answer(table, tree, ways[place])
 
 
 @compiled
@@ -102,7 +110,7 @@ def explain_rows(matrix: Any, table: Any, raw: Any, why: Any) -> None:
         for place in range(len(matrix)):
             for tree in range(len(table.first) - 1):
                 way = _way(matrix, place, table, tree)
-                raw[table.of[tree], place] += table.leaf[table.leaves[tree] + way]
+                raw[table.of[tree], place] += _answer(table, tree, way)
                 _tell(table, tree, way, why, place)
         return
     columns, ways = np.empty((matrix.shape[1], _BLOCK)), np.empty(_BLOCK, np.int64)
@@ -112,7 +120,7 @@ def explain_rows(matrix: Any, table: Any, raw: Any, why: Any) -> None:
             _ways(columns, rows, table, tree, ways)
             mine = raw[table.of[tree]]
             for place in range(rows):
-                mine[start + place] += table.leaf[table.leaves[tree] + ways[place]]
+                mine[start + place] += _answer(table, tree, ways[place])
                 _tell(table, tree, ways[place], why, start + place)
 
 

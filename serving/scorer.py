@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
+from features.engines.known import Known, known_of
 from features.engines.memory import Leads, Vectors
 from features.times import iso
 from serving.decide import Grade, Policy, Route, grade, standing
@@ -110,7 +111,8 @@ class Facts:
     outcomes: Sequence[Row] = ()
 
 
-Asked = Sequence[tuple[str, Facts]]
+Asked = Known | Sequence[tuple[str, Facts]]
+"""Leads and what is known of them, by column or as plain rows."""
 
 
 class Scorer:
@@ -145,19 +147,22 @@ class Scorer:
         # What tells the outcome is dropped by its kind, even if no feature looks at kinds.
         return {**read, "events": tuple(dict.fromkeys((*read["events"], "kind")))}
 
+    @cached_property
+    def _kind(self) -> int:
+        return self.columns["events"].index("kind")
+
+    def _known(self, asked: Asked) -> Known:
+        """By column, without the events that tell the outcome."""
+        if not isinstance(asked, Known):
+            asked = known_of([(lead_id, vars(facts)) for lead_id, facts in asked], self.columns)
+        kinds = asked.tables["events"].columns[self._kind]
+        if self._reveals.isdisjoint(kinds):
+            return asked
+        return asked.keeping("events", [kind not in self._reveals for kind in kinds])
+
     def vectors(self, asked: Asked, as_of: int) -> Vectors:
         """The features of leads at ``as_of`` (microseconds), each by its own facts alone."""
-        kind, told = self.columns["events"].index("kind"), self._reveals
-        seen = [
-            (lead_id, {
-                "leads": facts.leads,
-                "events": [row for row in facts.events if row[kind] not in told],
-                "changes": facts.changes,
-                "outcomes": facts.outcomes,
-            })
-            for lead_id, facts in asked
-        ]  # fmt: skip
-        return self._engine.vectors(seen, as_of)
+        return self._engine.vectors(self._known(asked), as_of)
 
     def vector(self, lead_id: str, facts: Facts, as_of: int) -> Row:
         """The features of a lead at ``as_of`` (microseconds), in the order of ``features``."""
@@ -177,22 +182,22 @@ class Scorer:
         ``since`` (microseconds): also what changed since then; ``if_done``: also what the model
         would say after one event of each of these kinds, just before ``as_of``.
         """
-        vectors = self.vectors(asked, as_of)
-        ids = [lead_id for lead_id, _ in asked]
-        made = self.told(ids, as_of, self._encoded(vectors), vectors.value, reasons)
+        known = self._known(asked)
+        vectors = self._engine.vectors(known, as_of)
+        made = self.told(known.ids, as_of, self._encoded(vectors), vectors.value, reasons)
         if not vector and since is None and not if_done:
             return made
-        more: list[dict[str, Any]] = [{} for _ in asked]
+        more: list[dict[str, Any]] = [{} for _ in made]
         if vector:
             for row, extra in enumerate(more):
                 extra["vector"] = dict(zip(self.features.names, vectors.row(row), strict=True))
         if since is not None:
             for extra, changed in zip(
-                more, self._changed(asked, since, vectors, reasons), strict=True
+                more, self._changed(known, since, vectors, reasons), strict=True
             ):
                 extra["changed"] = changed
         if if_done:
-            for extra, prospects in zip(more, self._prospects(asked, as_of, if_done), strict=True):
+            for extra, prospects in zip(more, self._prospects(known, as_of, if_done), strict=True):
                 extra["if_done"] = prospects
         return [
             msgspec.structs.replace(score, **extra) for score, extra in zip(made, more, strict=True)
@@ -200,54 +205,48 @@ class Scorer:
 
     def _changed(
         self,
-        asked: Asked,
+        known: Known,
         since: int,
         vectors: Vectors,
         reasons: int,
     ) -> list[Changed | None]:
         """What each lead's score was at ``since``, and what moved it."""
-        created = self.columns["leads"].index("created_at")
-        there = [
-            row
-            for row, (lead_id, facts) in enumerate(asked)
-            if next(one for one in facts.leads if one[0] == lead_id)[created] < since
-        ]
-        found: list[Changed | None] = [None] * len(asked)
+        created = known.column(self.columns["leads"].index("created_at"))
+        there = [row for row, at in enumerate(created) if at is not None and at < since]
+        found: list[Changed | None] = [None] * len(created)
         if not there:
             return found
-        then = self.vectors([asked[row] for row in there], since)
-        said, earlier = self.explained(self._encoded(then))
+        then = self._engine.vectors(known, since)
+        said, earlier = self.explained(self._encoded(then)[there])
         _, today = self.explained(self._encoded(vectors)[there])
         moved = self.reasons.moved(
             today, earlier, lambda row, column: vectors.value(there[row], column),
-            then.value, reasons,
+            lambda row, column: then.value(there[row], column), reasons,
         )  # fmt: skip
         for row, prospect, why in zip(there, _prospects(said), moved, strict=True):
             found[row] = Changed(iso(since), prospect.probability, prospect.expected_value, why)
         return found
 
     def _prospects(
-        self, asked: Asked, as_of: int, kinds: Sequence[str]
+        self, known: Known, as_of: int, kinds: Sequence[str]
     ) -> list[dict[str, Prospect]]:
         """For each lead and kind what the model says with one more such event."""
-        done = [
-            (lead_id, self._with_event(lead_id, facts, kind, as_of))
-            for lead_id, facts in asked
-            for kind in kinds
-        ]
-        if not done:
-            return []
-        said = self.predict(self._encoded(self.vectors(done, as_of)))
-        found = iter(_prospects(said))
-        return [{kind: next(found) for kind in kinds} for _ in asked]
+        made: list[dict[str, Prospect]] = [{} for _ in known.ids]
+        for kind in kinds:
+            after = self._known(self._with_event(known, kind, as_of))
+            said = self.predict(self._encoded(self._engine.vectors(after, as_of)))
+            for prospects, one in zip(made, _prospects(said), strict=True):
+                prospects[kind] = one
+        return made
 
-    def _with_event(self, lead_id: str, facts: Facts, kind: str, as_of: int) -> Facts:
+    def _with_event(self, known: Known, kind: str, as_of: int) -> Known:
         held = {
-            "lead_id": lead_id, "event_id": "\U0010ffff", "kind": kind,
+            "event_id": "\U0010ffff", "kind": kind,
             "occurred_at": as_of - 1, "known_at": as_of - 1,
         }  # fmt: skip
-        event = tuple(held.get(name) for name in self.columns["events"])
-        return dataclasses.replace(facts, events=[*facts.events, event])
+        columns = [known.ids if name == "lead_id" else [held.get(name)] * len(known.ids)
+                   for name in self.columns["events"]]  # fmt: skip
+        return known.adding("events", columns)
 
     def _encoded(self, vectors: Vectors) -> Floats:
         return self.bundle.model.encoder.coded(vectors.numbers, vectors.texts)

@@ -16,12 +16,14 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
-from serving.lookup import explain_rows, score_rows
+from serving.lookup import NAN_LEFT, NAN_RIGHT, explain_rows, score_rows
 from training.model import LeadModel, Prediction
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Shorts = npt.NDArray[np.int16]
+Bytes = npt.NDArray[np.uint8]
 Path = list[tuple[int, int, bool, float]]
 """From the root to a leaf: split, its feature, whether left, the share of the rows that went so."""
 
@@ -32,20 +34,22 @@ class Table(NamedTuple):
     """All splits of all trees in one row; tree t is of booster ``of[t]``, its splits from
     ``first[t]`` on.
 
-    A split sends a number left up to its ``threshold``, a text (``text`` >= 0) by its code in
-    ``left[text]``. ``leaf`` has the answers of tree t from ``leaves[t]`` on, one a way through it;
-    ``told`` the contributions, one a way and split, from ``tells[t]`` on (none if not explained).
+    A split sends a number left up to its ``threshold``, a missing one left if its ``sort`` is
+    :data:`NAN_LEFT`; a text (``sort`` >= 0) by its code in ``left[sort]``. ``leaf`` has the number
+    of tree t's leaf from ``ways[t]`` on, one a way through it, ``answer`` those of its leaves, one
+    more than splits; ``told`` the contributions, one a way and split, from ``tells[t]`` on (none if
+    not explained). Small, so that a request finds them in the cache.
     """
 
-    of: Ints
+    of: Shorts
     first: Ints
-    feature: Ints
+    feature: Shorts
     threshold: Floats
-    nan_left: Bools
-    text: Ints
+    sort: Shorts
     left: Bools
-    leaves: Ints
-    leaf: Floats
+    ways: Ints
+    leaf: Bytes
+    answer: Floats
     tells: Ints
     told: Floats
 
@@ -65,12 +69,13 @@ class Trees:
         sizes = np.array([tree["num_leaves"] - 1 for tree in trees], dtype=np.int64)
         if sizes.max(initial=0) > MOST_SPLITS:
             raise ValueError(f"a tree has {sizes.max()} splits: too many to tabulate")
-        first, leaves = _starts(sizes), _starts(2**sizes)
+        first, ways = _starts(sizes), _starts(2**sizes)
         tells = _starts(sizes * 2**sizes * (of == 0))
         splits = int(first[-1])
         self._table = Table(
-            of, first, np.zeros(splits, np.int64), np.zeros(splits), np.zeros(splits, bool),
-            np.full(splits, -1), np.zeros((0, 0), bool), leaves, np.zeros(leaves[-1]), tells,
+            of.astype(np.int16), first, np.zeros(splits, np.int16), np.zeros(splits),
+            np.full(splits, NAN_RIGHT, np.int16), np.zeros((0, 0), bool), ways,
+            np.zeros(ways[-1], np.uint8), np.zeros(splits + len(trees)), tells,
             np.zeros(tells[-1]),
         )  # fmt: skip
         self._texts: list[list[int]] = []
@@ -87,11 +92,13 @@ class Trees:
         table, explained = self._table, self._table.of[tree] == 0
         splits = int(table.first[tree + 1] - table.first[tree])
         ways = np.arange(2**splits)[:, None] >> np.arange(splits) & 1 == 1
-        leaf = table.leaf[table.leaves[tree] : table.leaves[tree + 1]]
+        leaf = table.leaf[table.ways[tree] : table.ways[tree + 1]]
+        answers = table.answer[int(table.first[tree]) + tree :]
         told = table.told[table.tells[tree] : table.tells[tree + 1]].reshape(-1, splits or 1)
-        for path, value in self._leaves(int(table.first[tree]), root, []):
+        for number, (path, value) in enumerate(self._leaves(int(table.first[tree]), root, [])):
             went = np.array([ways[:, split] == left for split, _, left, _ in path], dtype=bool)
-            leaf[went.all(axis=0) if path else slice(None)] = value
+            leaf[went.all(axis=0) if path else slice(None)] = number
+            answers[number] = value
             if explained:
                 self._base += value * float(np.prod([share for *_, share in path]))
                 _explain(told, path, went, value)
@@ -103,13 +110,13 @@ class Trees:
         split, feature, table = node["split_index"], node["split_feature"], self._table
         table.feature[first + split] = feature
         if node["decision_type"] == "==":
-            table.text[first + split] = len(self._texts)
+            table.sort[first + split] = len(self._texts)
             self._texts.append([int(code) for code in str(node["threshold"]).split("||")])
         elif node["missing_type"] in ("None", "NaN"):
             table.threshold[first + split] = node["threshold"]
             as_zero = node["missing_type"] == "None"
             left = node["threshold"] >= 0 if as_zero else node["default_left"]
-            table.nan_left[first + split] = left
+            table.sort[first + split] = NAN_LEFT if left else NAN_RIGHT
         else:
             raise ValueError("zero counts as missing in this model")
         for side, left in (("left_child", True), ("right_child", False)):
@@ -150,9 +157,8 @@ class Tabled:
 
     def __init__(self, model: LeadModel, rows: Floats) -> None:
         self._model, head = model, model.value_head
-        members = {} if head is None else head.trees
-        self._deals = tuple(members)
-        self._trees = Trees([model.booster, *members.values()])
+        members = () if head is None else head.trees.values()
+        self._trees = Trees([model.booster, *members])
         said, why = self.explained(rows)
         known = model.predict(rows)
         same = np.array_equal(said.probability, known.probability)
@@ -171,8 +177,8 @@ class Tabled:
         return self._read(raw, matrix), why
 
     def _read(self, raw: Floats, matrix: Floats) -> Prediction:
-        head, said = self._model.value_head, dict(zip(self._deals, raw[1:], strict=True))
-        return self._model.read(raw[0], None if head is None else head.blend(said, matrix))
+        head = self._model.value_head
+        return self._model.read(raw[0], None if head is None else head.blend(raw[1:], matrix))
 
 
 def _count(node: dict[str, Any]) -> int:

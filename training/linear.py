@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.grow import Encoded
-from training.machine import add_effects, signed_logs
+from training.machine import effects_of, signed_logs
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -46,8 +46,7 @@ class Linear(msgspec.Struct, frozen=True, dict=True):
 
     def __call__(self, matrix: Floats) -> Floats:
         """Answer encoded rows (n, features): (n,), each the same whatever rows are beside it."""
-        made = np.full(len(matrix), self.intercept)
-        add_effects(matrix, *self._columns, made)
+        made: Floats = effects_of(matrix, self.intercept, *self._columns)
         return made
 
     def fits(self, columns: int) -> bool:
@@ -60,7 +59,7 @@ class Linear(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _columns(self) -> tuple[Floats, Floats, Floats, Floats, Ints, Floats]:
-        """What :func:`add_effects` takes: effects of texts side by side, of a missing one last."""
+        """What :func:`effects_of` takes: effects of texts side by side, of a missing one last."""
         most = max(map(len, self.texts), default=2)
         rows = [
             (*effects[:-2], *[effects[-2]] * (most - len(effects) + 1), effects[-1])

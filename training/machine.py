@@ -27,15 +27,16 @@ def signed_logs(matrix: Any) -> Any:
 
 
 @compiled
-def add_effects(
-    matrix: Any, slope: Any, low: Any, high: Any, missing: Any, text: Any, effects: Any, made: Any
-) -> None:
-    """Add to ``made`` (n,) the sum of the effects of the columns of rows (n, features), in order.
+def effects_of(
+    matrix: Any, intercept: float, slope: Any, low: Any, high: Any, missing: Any, text: Any,
+    effects: Any,
+) -> Any:  # fmt: skip
+    """``intercept`` and the effects of the columns of rows (n, features), in order: (n,).
 
     A column of texts (``text`` >= 0) has the effects of its codes in ``effects[text]``, whose last
     but one is that of every greater code, the last that of a missing text.
     """
-    last = effects.shape[1] - 1
+    last, made = effects.shape[1] - 1, np.empty(len(matrix))
     for row in range(len(matrix)):
         total = 0.0
         for column in range(len(slope)):
@@ -48,7 +49,8 @@ def add_effects(
             elif slope[column] != 0:
                 size = _signed_log(number)
                 total += slope[column] * min(max(size, low[column]), high[column])
-        made[row] += total
+        made[row] = intercept + total
+    return made
 
 
 @compiled
@@ -96,4 +98,19 @@ def interval(
         above = _softplus(-odds) - _softplus(-reach - odds)
         made[0, row] = expected[row] * math.exp(-math.hypot(below, worth))
         made[1, row] = expected[row] * math.exp(math.hypot(above, worth))
+    return made
+
+
+@compiled
+def blended(said: Any, more: Any, scale: Any) -> Any:
+    """The sum over members of scale x exp(what it says of a row): (n,).
+
+    ``said`` (members, n) are the logs; ``more`` (n,) those of one more member, if ``scale`` has one
+    more.
+    """
+    made = np.zeros(said.shape[1])
+    for member in range(len(scale)):
+        for row in range(len(made)):
+            log = said[member, row] if member < len(said) else more[row]
+            made[row] += scale[member] * math.exp(log)
     return made

@@ -15,10 +15,13 @@ from training.dataset import Training
 from training.encode import Encoder
 from training.grow import Encoded, Grower, out_of_fold
 from training.linear import Linear, Ridge, fit_linear
+from training.machine import blended
 from training.recipe import Recipe, folds_of, lead_weights, threads
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+_NOTHING: Floats = np.empty(0)
 
 LEAST_DEALS, LEAST_FOR_TREES = 50, 150
 """With fewer won deals of known value: one mean for all; no trees."""
@@ -53,21 +56,22 @@ class ValueHead:
 
     def mean(self, matrix: Floats) -> Floats:
         """E[value | convert] of encoded rows (n, features): (n,)."""
-        said = {
-            name: np.asarray(tree.predict(matrix, raw_score=True, num_threads=threads(matrix)))
-            for name, tree in self.trees.items()
-        }
-        return self.blend(said, matrix)
+        said = [tree.predict(matrix, raw_score=True, num_threads=threads(matrix))
+                for tree in self.trees.values()]  # fmt: skip
+        return self.blend(np.array(said, np.float64).reshape(len(said), len(matrix)), matrix)
 
-    def blend(self, said: Mapping[str, Floats], matrix: Floats) -> Floats:
-        """The same, where it is known what each of the trees says (n,)."""
-        total = np.zeros(len(matrix))
-        for name in self.trees:
-            total += self.scale[name] * np.exp(said[name])
-        if self.linear is not None:
-            [scale] = self.scale.keys() - self.trees.keys()
-            total += self.scale[scale] * np.exp(self.linear(matrix))
+    def blend(self, said: Floats, matrix: Floats) -> Floats:
+        """The same, where it is known what each of the trees says (members, n), in their order."""
+        more = _NOTHING if self.linear is None else self.linear(matrix)
+        total: Floats = blended(said, more, self._scales)
         return total
+
+    @cached_property
+    def _scales(self) -> Floats:
+        """Those of the trees, in their order, then that of the linear member."""
+        return np.array(
+            [self.scale[one] for one in (*self.trees, *(self.scale.keys() - self.trees))]
+        )
 
 
 def fit_value(deals: Deals, recipe: Recipe, grower: Grower) -> ValueHead:

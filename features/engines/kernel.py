@@ -37,8 +37,73 @@ _FIXED = 2.0**36
 
 
 @compiled
+def put(made: Any, places: Any, columns: Any) -> None:
+    """Put ``columns`` (k, n) into their ``places`` of ``made`` (n, columns)."""
+    for number in range(len(places)):
+        for row in range(len(made)):
+            made[row, places[number]] = columns[number, row]
+
+
+_SHORT = 32
+"""Up to so many facts are put in order by insertion."""
+
+
+@compiled
+def ordered(facts: Any, sources: Any, as_of: int, leads: int) -> Any:
+    """The visible facts, lead by lead and source by source, the oldest first.
+
+    ``facts`` (4, n): which lead each is of, when it occurred, when it was known, and its sign, -1
+    for none; those of source s are ``sources[s]:sources[s + 1]``. Returns their numbers, where
+    those of each lead begin (leads + 1), and the starts and ends (m, 2) of runs of one moment,
+    within which they are in the order of their numbers.
+    """
+    starts = np.zeros(leads + 1, np.int64)
+    for fact in range(facts.shape[1]):
+        if facts[1, fact] < as_of and facts[2, fact] < as_of and facts[3, fact] >= 0:
+            starts[facts[0, fact] + 1] += 1
+    starts = np.cumsum(starts)
+    order, ends = np.empty(starts[leads], np.int64), starts.copy()
+    runs = np.empty((len(order), 2), np.int64)
+    many = 0
+    for source in range(len(sources) - 1):
+        begins = ends.copy()
+        for fact in range(sources[source], sources[source + 1]):
+            if facts[1, fact] < as_of and facts[2, fact] < as_of and facts[3, fact] >= 0:
+                order[ends[facts[0, fact]]] = fact
+                ends[facts[0, fact]] += 1
+        for lead in range(leads):
+            many = _oldest_first(order, begins[lead], ends[lead], facts[1], runs, many)
+    return order, starts, runs[:many]
+
+
+@compiled
+def _oldest_first(order: Any, first: int, end: int, at: Any, runs: Any, many: int) -> int:
+    """Sort ``order[first:end]`` by time, equals staying as they are; note runs of equals.
+
+    Returns how many are noted by then.
+    """
+    if end - first > _SHORT:
+        order[first:end] = order[first:end][np.argsort(at[order[first:end]], kind="mergesort")]
+    else:
+        for place in range(first + 1, end):
+            fact, to = order[place], place
+            while to > first and at[order[to - 1]] > at[fact]:
+                order[to] = order[to - 1]
+                to -= 1
+            order[to] = fact
+    start = first
+    for place in range(first + 1, end + 1):
+        if place == end or at[order[place]] != at[order[start]]:
+            if place - start > 1:
+                runs[many, 0], runs[many, 1] = start, place
+                many += 1
+            start = place
+    return many
+
+
+@compiled
 def aggregates(
-    program: Any, places: Any, belongs: Any, start: Any, at: Any, signs: Any, values: Any,
+    program: Any, places: Any, belongs: Any, order: Any, start: Any, facts: Any, values: Any,
     as_of: int, made: Any,
 ) -> None:  # fmt: skip
     """Put what instructions say of n leads into their ``places`` of ``made`` (n, columns).
@@ -46,10 +111,11 @@ def aggregates(
     NaN for null.
 
     ``program`` (instructions, 7): operation, two selections, column, window, longer window, and
-    what else it takes. The facts of lead i are ``start[i]:start[i + 1]``, those of a source oldest
-    first: their times ``at``, their ``values`` (columns, facts), and in ``signs`` the row of
-    ``belongs`` (signs, selections) that tells which selections they are of.
+    what else it takes. The facts of lead i are ``order[start[i]:start[i + 1]]``, those of a source
+    oldest first: see :func:`ordered`. They hold ``values`` (columns, facts), and their signs are
+    the rows of ``belongs`` (signs, selections) that tell which selections they are of.
     """
+    at, signs = facts[1], facts[3]
     leads, selections = len(start) - 1, belongs.shape[1]
     most = 0
     for lead in range(leads):
@@ -58,21 +124,22 @@ def aggregates(
     scratch = np.empty(2 * most, np.int64)
     for lead in range(leads):
         sizes[:] = 0
-        for fact in range(start[lead], start[lead + 1]):
+        for fact in order[start[lead] : start[lead + 1]]:
+            sign = signs[fact]
             for selection in range(selections):
-                if belongs[signs[fact], selection]:
+                if belongs[sign, selection]:
                     chosen[selection, sizes[selection]] = fact
                     sizes[selection] += 1
         for number in range(len(program)):
             code, place = program[number], places[number]
-            facts = chosen[code[1], : sizes[code[1]]]
+            mine = chosen[code[1], : sizes[code[1]]]
             others = chosen[code[2], : sizes[code[2]]]
             if code[0] == _RESPONSE:
-                made[lead, place] = _response(code, facts, at, signs, belongs, as_of)
+                made[lead, place] = _response(code, mine, at, signs, belongs, as_of)
             elif code[0] >= _SUM:
-                made[lead, place] = _of_values(code, facts, at, values, as_of, scratch)
+                made[lead, place] = _of_values(code, mine, at, values, as_of, scratch)
             else:
-                made[lead, place] = _of_times(code, facts, others, at, as_of)
+                made[lead, place] = _of_times(code, mine, others, at, as_of)
 
 
 @compiled

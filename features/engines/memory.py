@@ -1,23 +1,25 @@
 """Memory: leads whose facts are at hand, for whoever waits; a lead takes some microseconds.
 
-Python sorts a lead's visible facts and says which selections each is of; machine code
-(:mod:`features.engines.kernel`) works out all aggregates over them.
+Python says which selections each fact is of; machine code (:mod:`features.engines.kernel`) puts the
+visible ones in order and works out all aggregates over them.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from msgspec.structs import replace
 
-from features.engines.kernel import ALWAYS, OPERATIONS, PLACE, aggregates
+from features.engines.kernel import ALWAYS, OPERATIONS, PLACE, aggregates, ordered, put
+from features.engines.known import ACCOUNT, CREATED, LEAD, Known, Table, Tables, known_of
 from features.engines.tables import KEYS, Progress, Row, frame_of, one_lead_only, reads, rows_of
 from features.feature import AT, ID, KNOWN, Feature, Scope, Source, Where
 from features.language import FeatureSet
@@ -27,16 +29,11 @@ from features.times import DAY
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Value = float | str | None
-Tables = Mapping[str, Sequence[Row]]
 
 _OWN, _ALONE, _OTHER = 0, 1, 2
 """Whose a fact is: the lead's, whose account is known; the lead's, of no account; another's."""
 
 _OF = {"lead": (_OWN, _ALONE), "account": (_OWN, _OTHER), "others": (_OTHER,)}
-
-_LEAD, _ACCOUNT, _CREATED = (
-    KEYS["leads"].index(name) for name in ("lead_id", "account_id", "created_at")
-)
 
 _OF_KINDS = ("distinct", "entropy")
 _WIDTH = 7
@@ -73,10 +70,9 @@ class Vectors:
 class Leads:
     """Reads the histories of leads again and again, in any thread.
 
-    ``columns[table]`` names what each row of leads, events, changes and outcomes holds, in order;
-    times are integer microseconds, numbers float, text str, missing None. Raises
-    :class:`features.language.DeclarationError` for features of a segment: the history of some leads
-    does not hold them.
+    ``columns[table]`` names what each row of leads, events, changes and outcomes holds, in order.
+    Raises :class:`features.language.DeclarationError` for features of a segment: the history of
+    some leads does not hold them.
     """
 
     def __init__(self, features: FeatureSet) -> None:
@@ -90,58 +86,99 @@ class Leads:
             _Facts(source, self.columns[source], [one for _, one in told], self._selections)
             for source in dict.fromkeys(one.source for _, one in told)
         ]
-        facts = {one.source: one for one in self._facts}
-        self._columns = max((len(one.held) for one in self._facts), default=0)
+        sources = {one.source: number for number, one in enumerate(self._facts)}
+        self._held = max((len(one.held) for one in self._facts), default=0)
         self._together = any(one.scope != "lead" for _, one in told)
         self._places = np.array([place for place, _ in told], dtype=np.int64)
         self._program = np.array(
-            [_instruction(one, self._selections, facts[one.source]) for _, one in told],
+            [_instruction(one, self._selections, self._facts[sources[one.source]])
+             for _, one in told],
             dtype=np.int64,
-        ).reshape(len(told), _WIDTH)
+        ).reshape(len(told), _WIDTH)  # fmt: skip
         self._named = [
-            (place, self.columns[one.source].index(str(one.column)))
+            (place, sources[one.source], self.columns[one.source].index(str(one.column)))
             for place, one in told
             if one.type == "text"
         ]
-        self._which = np.array([place for place, _ in self._named], dtype=np.int64)
+        self._which = np.array([place for place, *_ in self._named], dtype=np.int64)
         self._own = _Own([(place, one) for place, one in placed if not one.of_facts],
                          self.columns["leads"])  # fmt: skip
 
-    def vectors(self, asked: Sequence[tuple[str, Tables]], as_of: int) -> Vectors:
-        """The features of leads at ``as_of`` (microseconds), each by its own tables alone.
+    def known(self, asked: Sequence[tuple[str, Tables]]) -> Known:
+        """What plain rows tell of leads: see :func:`features.engines.known.known_of`."""
+        return known_of(asked, self.columns)
 
-        For account features, ``leads``, ``events`` and ``outcomes`` also hold the rows of the other
-        leads of its account; what is of other leads still is passed over.
+    def vectors(self, known: Known, as_of: int) -> Vectors:
+        """The features of leads at ``as_of`` (microseconds), each by its own facts alone.
+
+        For account features, ``known`` also holds the other leads of their accounts; what is of
+        other leads still is passed over.
         """
-        made, gathered = np.empty((len(asked), self._width)), _Gathered(self._columns)
-        owners: list[Row | None] = []
-        for lead_id, tables in asked:
-            owner, peers = self._known(lead_id, tables["leads"], as_of)
-            owners.append(owner)
-            for facts in self._facts:
-                facts.gather(gathered, lead_id, tables[facts.source], as_of, peers)
-            gathered.ends.append(len(gathered.rows))
-        texts = self._own.fill(made, owners, as_of)
+        made = np.empty((len(known.ids), self._width))
+        known, peers = self._by_then(known, as_of)
+        texts = self._own.fill(made, known, as_of)
         if len(self._program):
-            told = gathered.arrays()  # before the table is read: signs come with their rows of it
-            aggregates(self._program, self._places, self._selections.table, *told, as_of, made)
+            facts, values, sources = self._laid_out(known, peers)
+            order, ends, runs = ordered(facts, np.array(sources), as_of, len(known.ids))
+            for start, end in runs.tolist():
+                order[start:end] = self._by_id(known, order[start:end].tolist(), sources)
+            table = self._selections.table  # after the facts, whose signs are its rows
+            aggregates(self._program, self._places, table, order, ends, facts, values, as_of, made)
             which = made[:, self._which].T.tolist()  # of the facts tells each text
-            for (place, column), facts_of in zip(self._named, which, strict=True):
-                texts[place] = [
-                    None if one != one else gathered.rows[int(one)][column] for one in facts_of
-                ]
+            for (place, number, column), chosen in zip(self._named, which, strict=True):
+                held = known.tables[self._facts[number].source].columns[column]
+                first = sources[number]
+                texts[place] = [None if one != one else held[int(one) - first] for one in chosen]
         return Vectors(made, texts)
 
-    def _known(
-        self, lead_id: str, leads: Sequence[Row], as_of: int
-    ) -> tuple[Row | None, Collection[str]]:
-        """The lead's own row, if it is there by then, and the leads of its account, itself one."""
-        known = [row for row in leads if row[_CREATED] < as_of]
-        owner = next((row for row in known if row[_LEAD] == lead_id), None)
-        account = None if owner is None else owner[_ACCOUNT]
-        if account is None or not self._together:
-            return owner, ()
-        return owner, {row[_LEAD] for row in known if row[_ACCOUNT] == account}
+    def _by_then(self, known: Known, as_of: int) -> tuple[Known, Sequence[Collection[str]]]:
+        """The same without leads that are not there yet; and the leads of each one's account.
+
+        None of them where no feature looks at them, or there is no account.
+        """
+        created = known.column(CREATED)
+        if known.alone and not self._together and max(created, default=0) < as_of:
+            return known, ()
+        there = [at is not None and at < as_of for at in created]
+        if not self._together:
+            return _without(known, there), ()
+        accounts = known.column(ACCOUNT)
+        peers: list[set[str]] = [set() for _ in known.ids]
+        of, columns = known.tables["leads"]
+        for row, lead, account, at in zip(
+            of, columns[LEAD], columns[ACCOUNT], columns[CREATED], strict=True
+        ):
+            if there[row] and at < as_of and account is not None and account == accounts[row]:
+                peers[row].add(lead)
+        return (known if known.alone and all(there) else _without(known, there)), peers
+
+    def _laid_out(
+        self, known: Known, peers: Sequence[Collection[str]]
+    ) -> tuple[Ints, Floats, list[int]]:
+        """Facts (4, n) and what they hold (columns, n), and where those of each source begin."""
+        rows: list[list[int]] = [[], [], [], []]
+        sources, codes, held = [0], _Codes(), list[list[Sequence[float | None]]]()
+        for facts in self._facts:
+            table = known.tables[facts.source]
+            if len(table.of):
+                told = (table.of, *facts.times(table), facts.signs(known, table, peers))
+                for row, more in zip(rows, told, strict=True):
+                    row += more
+            held.append(facts.values(table, codes) if len(table.of) else [])
+            sources.append(len(rows[0]))
+        values = np.full((self._held, sources[-1]), np.nan)
+        for first, end, columns in zip(sources, sources[1:], held, strict=False):
+            if columns:
+                values[: len(columns), first:end] = np.array(columns, np.float64)
+        return np.array(rows, np.int64), values, sources
+
+    def _by_id(self, known: Known, facts: list[int], sources: Sequence[int]) -> list[int]:
+        """Facts of one source and moment in the order of their ids."""
+        number = bisect_right(sources, facts[0]) - 1
+        columns = known.tables[self._facts[number].source].columns
+        leads, ids = columns[LEAD], columns[self._facts[number].id]
+        first = sources[number]
+        return sorted(facts, key=lambda fact: (leads[fact - first], ids[fact - first]))
 
     def vector(
         self,
@@ -154,26 +191,13 @@ class Leads:
     ) -> Row:
         """The features of one lead, in the order of the feature set: see :meth:`vectors`."""
         tables = {"leads": leads, "events": events, "changes": changes, "outcomes": outcomes}
-        return self.vectors([(lead_id, tables)], as_of).row(0)
+        return self.vectors(self.known([(lead_id, tables)]), as_of).row(0)
 
 
-class _Gathered:
-    """The visible facts of leads, one lead after another; ``ends`` are where those of each end."""
-
-    def __init__(self, columns: int) -> None:
-        self.rows: list[Row] = []
-        self.at: list[int] = []
-        self.signs: list[int] = []
-        self.values: list[list[float | None]] = [[] for _ in range(columns)]
-        self.ends = [0]
-        self.codes: dict[str, int] = {}
-
-    def arrays(self) -> tuple[Ints, Ints, Ints, Floats]:
-        """As :func:`features.engines.kernel.aggregates` takes them."""
-        return (
-            np.array(self.ends), np.array(self.at, np.int64), np.array(self.signs, np.int64),
-            np.array(self.values, np.float64).reshape(len(self.values), len(self.rows)),
-        )  # fmt: skip
+def _without(known: Known, there: Sequence[bool]) -> Known:
+    """The same without the own rows of leads that are not there."""
+    own = [row if so else -1 for row, so in zip(known.own, there, strict=True)]
+    return replace(known, own=own, alone=False)
 
 
 class _Facts:
@@ -191,47 +215,56 @@ class _Facts:
                               if one.column is not None and one.type == "number")  # fmt: skip
         self.source = source
         self.held = list(kinds)
-        self._read = [(itemgetter(columns.index(str(name))), coded) for name, coded in kinds]
+        self.id = columns.index(ID[source])
+        self._read = [(columns.index(str(name)), coded) for name, coded in kinds]
         self._at, self._known = columns.index(AT[source]), columns.index(KNOWN[source])
-        self._time = itemgetter(self._at)
-        self._order = itemgetter(self._at, _LEAD, columns.index(ID[source]))
         fields = selections.fields(source)
-        self._key = itemgetter(*map(columns.index, fields)) if fields else _no_fields
-        self._signs = [_Signs(selections, source, fields, role) for role in (_OWN, _ALONE, _OTHER)]
+        self._fields = [columns.index(name) for name in fields]
+        self._signs = tuple(_Signs(selections, source, fields, role)
+                            for role in (_OWN, _ALONE, _OTHER))  # fmt: skip
 
-    def gather(
-        self, gathered: _Gathered, lead_id: str, rows: Sequence[Row], as_of: int,
-        peers: Collection[str],
-    ) -> None:  # fmt: skip
-        """Add the visible facts of a lead and its ``peers``, the oldest first."""
-        at, known = self._at, self._known
-        seen = [row for row in rows if row[at] < as_of and row[known] < as_of
-                and (row[_LEAD] == lead_id or row[_LEAD] in peers)]  # fmt: skip
-        if not seen:
-            return
-        if len(seen) > 1:
-            seen.sort(key=self._order)
-        gathered.rows += seen
-        gathered.at += map(self._time, seen)
-        own = self._signs[_OWN if peers else _ALONE]
-        if len(peers) < 2:
-            gathered.signs += map(own.__getitem__, map(self._key, seen))
-        else:
-            other = self._signs[_OTHER]
-            gathered.signs += [(own if row[_LEAD] == lead_id else other)[self._key(row)]
-                               for row in seen]  # fmt: skip
-        self._add_values(gathered, seen)
+    def times(self, table: Table) -> tuple[Sequence[int], Sequence[int]]:
+        """When facts occurred, and when they were known."""
+        return table.columns[self._at], table.columns[self._known]
 
-    def _add_values(self, gathered: _Gathered, seen: Sequence[Row]) -> None:
-        for (read, coded), values in zip(self._read, gathered.values, strict=False):
-            if coded:
-                codes = gathered.codes
-                values += [None if one is None else codes.setdefault(one, len(codes))
-                           for one in map(read, seen)]  # fmt: skip
-            else:
-                values += map(read, seen)
-        for values in gathered.values[len(self._read) :]:
-            values += repeat(None, len(seen))
+    def signs(self, known: Known, table: Table, peers: Sequence[Collection[str]]) -> Iterable[int]:
+        """What facts are of, -1 where that of another lead is passed over."""
+        own, alone, other = self._signs
+        keys = self._keys(table)
+        if known.alone and not any(peers):
+            return map(alone.__getitem__, keys)
+        near = peers or [()] * len(known.ids)
+        mine = [own if one else alone for one in near]
+        if len(mine) == 1 and known.alone:
+            return map(mine[0].__getitem__, keys)
+        if known.alone:
+            return [mine[of][key] for of, key in zip(table.of, keys, strict=False)]
+        return [
+            mine[of][key] if lead == known.ids[of] else other[key] if lead in near[of] else -1
+            for of, lead, key in zip(table.of, table.columns[LEAD], keys, strict=False)
+        ]
+
+    def _keys(self, table: Table) -> Iterable[Any]:
+        """What each fact holds in the columns that selections look at."""
+        if len(self._fields) == 1:
+            return table.columns[self._fields[0]]
+        if not self._fields:
+            return repeat((), len(table.of))
+        return zip(*(table.columns[field] for field in self._fields), strict=True)
+
+    def values(self, table: Table, codes: _Codes) -> list[Sequence[float | None]]:
+        """The columns that are aggregated, their texts as codes."""
+        return [
+            [*map(codes.__getitem__, table.columns[column])] if coded else table.columns[column]
+            for column, coded in self._read
+        ]
+
+
+class _Codes(dict[str | None, float]):
+    """Numbers for texts, whichever come; a missing one is NaN."""
+
+    def __missing__(self, text: str | None) -> float:
+        return self.setdefault(text, np.nan if text is None else len(self))
 
 
 class _Selections:
@@ -293,11 +326,6 @@ class _Signs(dict[Any, int]):
         return found
 
 
-def _no_fields(row: Row) -> tuple[()]:
-    del row
-    return ()
-
-
 def _wanted(feature: Feature) -> tuple[_Selection, _Selection]:
     """What a feature is over, and what else it looks at."""
     source, scope, other = feature.source, feature.scope, feature.other or ()
@@ -327,29 +355,22 @@ class _Own:
     """What a lead's own row holds: its attributes and its age."""
 
     def __init__(self, features: Sequence[tuple[int, Feature]], columns: Sequence[str]) -> None:
-        self._ages = [place for place, one in features if one.aggregate == "age"]
         named = [(place, one.type, columns.index(str(one.column)))
                  for place, one in features if one.aggregate != "age"]  # fmt: skip
-        self._numbers = np.array([at for at, kind, _ in named if kind == "number"], np.int64)
-        self._held = [column for _, kind, column in named if kind == "number"]
+        numbers = [(at, column) for at, kind, column in named if kind == "number"]
+        ages = [place for place, one in features if one.aggregate == "age"]
+        self._places = np.array([*(at for at, _ in numbers), *ages], np.int64)
+        self._numbers, self._ages = [column for _, column in numbers], len(ages)
         self._texts = [(place, column) for place, kind, column in named if kind == "text"]
 
-    def fill(
-        self, made: Floats, owners: Sequence[Row | None], as_of: int
-    ) -> dict[int, list[str | None]]:
+    def fill(self, made: Floats, known: Known, as_of: int) -> dict[int, Sequence[str | None]]:
         """Set the numbers of leads (n, features); their texts, by column."""
-        if self._held:
-            nothing = [None] * len(self._held)
-            held = [nothing if row is None else [row[at] for at in self._held] for row in owners]
-            made[:, self._numbers] = np.array(held, np.float64).reshape(len(owners), len(nothing))
-        for place in self._ages:
-            made[:, place] = [
-                np.nan if row is None else (as_of - row[_CREATED]) / DAY for row in owners
-            ]
-        return {
-            place: [None if row is None else row[column] for row in owners]
-            for place, column in self._texts
-        }
+        if len(self._places):
+            created = known.column(CREATED) if self._ages else ()
+            age = [None if at is None else (as_of - at) / DAY for at in created]
+            columns = [*map(known.column, self._numbers), *[age] * self._ages]
+            put(made, self._places, np.array(columns, np.float64))
+        return {place: known.column(column) for place, column in self._texts}
 
 
 def run(
@@ -358,18 +379,18 @@ def run(
     """Compute a row after another; see :func:`features.engines.compute`."""
     leads = Leads(features)
     held = {name: rows_of(getattr(history, name), leads.columns[name]) for name in KEYS}
-    account = {row[_LEAD]: row[_ACCOUNT] for row in held["leads"]}
+    account = {row[LEAD]: row[ACCOUNT] for row in held["leads"]}
     of: dict[str, dict[object, list[Row]]] = {name: {} for name in KEYS}
     for name, rows in held.items():
         for row in rows:
-            of[name].setdefault(row[_LEAD], []).append(row)
-            if account.get(row[_LEAD]) is not None:
-                of[name].setdefault((account[row[_LEAD]],), []).append(row)
+            of[name].setdefault(row[LEAD], []).append(row)
+            if account.get(row[LEAD]) is not None:
+                of[name].setdefault((account[row[LEAD]],), []).append(row)
     made = []
     for done, (lead_id, as_of) in enumerate(rows_of(spine, ("lead_id", "as_of"))):
         key = lead_id if account.get(lead_id) is None else (account[lead_id],)
         tables = {name: rows.get(key, ()) for name, rows in of.items()}
-        made.append(leads.vectors([(lead_id, tables)], as_of).row(0))
+        made.append(leads.vectors(leads.known([(lead_id, tables)]), as_of).row(0))
         progress(done / len(spine))
     progress(1.0)
     return frame_of(features, made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from features.engines.known import Known
 from features.language import describe
 from features.times import duration_text, iso, now
 from serving import api
@@ -19,7 +20,8 @@ from serving.ledger import PastScores, entries, past_scores
 from serving.limits import in_thread
 from serving.operation import Operation
 from serving.problems import Breach, convert, invalid
-from serving.scorer import Facts, Row, Score, Scorer
+from serving.reader import Reader
+from serving.scorer import Asked, Facts, Row, Score, Scorer
 from serving.store import Store
 
 INLINE_LEADS, INLINE_BYTES = 16, 256 * 1024
@@ -38,7 +40,7 @@ class Desk:
 
     def __init__(self, scorer: Scorer, store: Store | None, beside: Beside | None = None) -> None:
         self._scorer, self._store, self._beside = scorer, store, beside
-        self.reader = api.Reader(scorer.features, scorer.columns)
+        self.reader = Reader(scorer.features, scorer.columns)
         self.blocks = store is not None and store.remote
 
     @property
@@ -67,33 +69,78 @@ class Desk:
         since = None if asked.since is None else api.read_time(asked.since, "since")
         if since is not None and since >= as_of:
             raise invalid("since", "not before as_of", "ask for an earlier moment")
-        results: dict[int, Score | api.Refused] = {}
-        good: dict[int, tuple[str, Facts]] = {}
-        for index, raw in enumerate(asked.leads):
-            try:
-                good[index] = self._lead(api.read_lead(raw), as_of)
-            except Breach as breach:
-                number = first + index
-                results[index] = api.Refused(number, breach.problem(f"leads[{number}]"))
-        scores = self._scorer.score(
-            list(good.values()), as_of, asked.reasons, asked.vector, since, asked.if_done
-        )
-        results.update(zip(good, scores, strict=True))
-        made = [results[index] for index in range(len(asked.leads))]
+        told = self._scored(asked, as_of, since)
+        made = [
+            api.Refused(first + number, one.problem(f"leads[{first + number}]"))
+            if isinstance(one, Breach)
+            else one
+            for number, one in enumerate(told)
+        ]
         if self._store is None:
             return made, []
+        scores = [one for one in told if not isinstance(one, Breach)]
         return made, entries(scores, as_of, self._scorer.bundle.about.fingerprint, request_id)
 
-    def _lead(self, lead: api.Lead, as_of: int) -> tuple[str, Facts]:
-        facts = self._stored(lead.lead_id, as_of) if lead.stored else self.reader.facts(lead)
-        if "\0" in lead.lead_id:
-            raise invalid("lead_id", "text with a NUL character", "take the character out")
-        created = self._scorer.columns["leads"].index("created_at")
-        own = next(row for row in facts.leads if row[0] == lead.lead_id)
-        if own[created] >= as_of:
-            detail = "the lead is created at or after as_of"
-            raise invalid("created_at", detail, "score it as of a later time")
-        return lead.lead_id, facts
+    def _scored(self, asked: api.Envelope, as_of: int, since: int | None) -> list[Score | Breach]:
+        """The score of each lead, or why there is none."""
+        made: dict[int, Score | Breach] = {}
+        sent: dict[int, api.Lead] = {}
+        named: dict[int, str] = {}
+        for place, one in enumerate(api.read_leads(asked.leads)):
+            if isinstance(one, Breach):
+                made[place] = one
+            elif one.stored:
+                named[place] = one.lead_id
+            else:
+                sent[place] = one
+        for places, known in (self._sent(sent, as_of, made), self._named(named, as_of, made)):
+            if places:
+                scores = self._scorer.score(
+                    known, as_of, asked.reasons, asked.vector, since, asked.if_done
+                )
+                made.update(zip(places, scores, strict=True))
+        return [made[place] for place in range(len(asked.leads))]
+
+    def _sent(
+        self, leads: dict[int, api.Lead], as_of: int, refused: dict[int, Score | Breach]
+    ) -> tuple[list[int], Asked]:
+        """What leads tell of themselves; one that cannot be read costs the others nothing."""
+        try:
+            return [*leads], self._known(leads.values(), as_of)
+        except Breach:
+            good = {}
+            for place, lead in leads.items():
+                try:
+                    self._known([lead], as_of)
+                    good[place] = lead
+                except Breach as breach:
+                    refused[place] = breach
+            return [*good], self._known(good.values(), as_of)
+
+    def _known(self, leads: Collection[api.Lead], as_of: int) -> Known:
+        known = self.reader.known([*leads])
+        for lead, created in zip(leads, known.column(self._created), strict=True):
+            _check(lead.lead_id, created, as_of)
+        return known
+
+    def _named(
+        self, leads: dict[int, str], as_of: int, refused: dict[int, Score | Breach]
+    ) -> tuple[list[int], Asked]:
+        """What the store knows of leads."""
+        found: dict[int, tuple[str, Facts]] = {}
+        for place, lead_id in leads.items():
+            try:
+                facts = self._stored(lead_id, as_of)
+                own = next(row for row in facts.leads if row[0] == lead_id)
+                _check(lead_id, own[self._created], as_of)
+                found[place] = lead_id, facts
+            except Breach as breach:
+                refused[place] = breach
+        return [*found], [*found.values()]
+
+    @cached_property
+    def _created(self) -> int:
+        return self._scorer.columns["leads"].index("created_at")
 
     def _stored(self, lead_id: str, as_of: int) -> Facts:
         if self._store is None:
@@ -137,6 +184,15 @@ class Desk:
                 findings=about.findings,
             )
         )
+
+
+def _check(lead_id: str, created_at: int, as_of: int) -> None:
+    """Raises :class:`Breach` for a lead that no answer can be given for."""
+    if "\0" in lead_id:
+        raise invalid("lead_id", "text with a NUL character", "take the character out")
+    if created_at >= as_of:
+        detail = "the lead is created at or after as_of"
+        raise invalid("created_at", detail, "score it as of a later time")
 
 
 async def _score(request: Request) -> Response:

@@ -54,6 +54,6 @@ def test_of_no_leads_there_are_no_rows() -> None:
     """A call of which every lead is refused asks for none."""
     wanted = FeatureSet([attribute("size", "number"), attribute("industry", "text"), age(),
                          events().count("7d"), events().latest("page")])  # fmt: skip
-    found = Leads(wanted).vectors([], 0)
+    found = Leads(wanted).vectors(Leads(wanted).known([]), 0)
     assert found.numbers.shape == (0, 5)
     assert all(not held for held in found.texts.values())

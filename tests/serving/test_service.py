@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,36 @@ def test_one_and_a_thousand_leads(
     leads = [{**asking.lead(one), "related": []} for one in sent]
     scores = score(client, {"leads": leads, "as_of": iso(today)})["scores"]
     assert [one["lead_id"] for one in scores] == sent
+
+
+def test_leads_of_a_call_are_scored_as_each_alone(
+    client: httpx.Client, asking: Asking, ranked: pd.DataFrame, today: int
+) -> None:
+    """Sent or stored, with ids or numbered, in accounts or alone, and beside a bad one."""
+    full = [asking.lead(one) for one in ranked["lead_id"][:30]]
+    bare = [
+        {**lead, "related": [], "events": [
+            {name: held for name, held in one.items() if name != "event_id"}
+            for one in lead["events"]
+        ]}
+        for lead in full[:15]
+    ]  # fmt: skip
+    repeated = [{**lead, "events": [*lead["events"], *lead["events"][:1]]} for lead in full[:5]]
+    bad = [{**full[0], "events": [{**CALL, "occurred_at": SECRET}]}, {"lead_id": "nobody"}]
+    stored = [{"lead_id": one} for one in ranked["lead_id"][30:40]]
+    leads = [one for some in zip_longest(full, bare, repeated, bad, stored) for one in some if one]
+    for more in ({}, {"since": iso(today - 14 * DAY), "if_done": ["call", "demo"]}):
+        request = {"as_of": iso(today), "vector": True, **more}
+        together = score(client, {"leads": leads, **request})["scores"]
+        assert len(together) == len(leads)
+        for number, (lead, found) in enumerate(zip(leads, together, strict=True)):
+            [alone] = score(client, {"leads": [lead], **request})["scores"]
+            if alone["status"] == "refused":
+                assert found["index"] == number
+                alone["index"] = number
+                field = alone["problem"]["field"].replace("leads[0]", f"leads[{number}]")
+                alone["problem"]["field"] = field
+            assert found == alone
 
 
 def test_order_of_facts_and_repeats_do_not_matter(
