@@ -13,11 +13,14 @@ import anyio.to_thread
 
 from serving.problems import Breach
 
-PATIENCE, PRESSED = 0.040, 0.0005
-"""Seconds that a request may have to wait for its turn: usually, and under pressure.
+SOON, PRESSED = 0.006, 0.003
+"""Seconds after which a request's turn has to come: usually, and under pressure.
 
-Under pressure the queue is next to none: what is served then is served soon, the rest is refused.
+Under pressure the queue is short: what is served then is served soon, the rest is refused.
 """
+
+PATIENCE = 0.040
+"""Seconds that a request waits for its turn while all slots stay taken."""
 
 PRESSURE_SECONDS = 8.0
 """So long after a refusal there is pressure; then it is tried whether the usual patience suffices.
@@ -27,6 +30,9 @@ What is served late in that trial has to be less than a hundredth of what is ser
 
 CALM = 32
 """So many that come one after another and need not wait end the pressure at once."""
+
+TURN = 16
+"""So many begin at a time: what they ask for is worked on together."""
 
 RUNNING, THREADED = 64, 16
 
@@ -61,21 +67,22 @@ def overloaded() -> Breach:
 
 
 class Gate:
-    """Begins one request a turn of the event loop, in the order of their coming.
+    """Begins some requests at a time, in the order of their coming.
 
-    Sockets are read between two turns, so that a crowd is seen when it comes and not when its
-    turn would have come. A request whose turn would come too late, by the pace at which the queue
-    moves, is refused at once; one that waits already is not, unless all slots stay taken. A slot is
-    held until the work has ended.
+    The event loop turns twice until the next ones: in the first they ask, in the second what they
+    ask for is worked on (:mod:`serving.together`). Sockets are read between, so that a crowd is
+    seen when it comes and not when its turn would have come. A request whose turn would come too
+    late, by the pace at which the queue moves, is refused at once; one that waits already is not,
+    unless all slots stay taken. A slot is held until the work has ended.
     """
 
     def __init__(self, running: int = RUNNING) -> None:
         self.running = 0
         self._most_running = running
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
-        self._taken = self._watching = False
+        self._begun, self._turning, self._watching = 0, False, False
         self._pressed, self._calm = 0.0, 0
-        self._pace, self._last = 0.001, 0.0
+        self._pace, self._last = 0.0003, 0.0
 
     def check(self) -> None:
         """Refuse now whom :meth:`enter` would refuse now. Raises :class:`Breach` (503)."""
@@ -85,7 +92,7 @@ class Gate:
                 self._pressed = 0.0
             return
         at = time.monotonic()
-        patience = PRESSED if at < self._pressed else PATIENCE
+        patience = PRESSED if at < self._pressed else SOON
         if (len(self._waiting) + 1) * self._pace > patience:
             if at >= self._pressed:
                 self._pressed = at + PRESSURE_SECONDS
@@ -93,13 +100,13 @@ class Gate:
             raise overloaded()
 
     def _free(self) -> bool:
-        return not self._taken and not self._waiting and self.running < self._most_running
+        return self._begun < TURN and not self._waiting and self.running < self._most_running
 
     async def enter(self) -> None:
         """Wait for a turn; :meth:`leave` gives the slot back. Raises :class:`Breach` (503)."""
         self.check()
         if self._free():
-            self._begin(time.monotonic())
+            self._begin()
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((time.monotonic(), turn))
@@ -113,37 +120,43 @@ class Gate:
     def leave(self) -> None:
         """The work has ended."""
         self.running -= 1
-        if self._waiting and not self._taken:
+        if self._waiting and not self._turning:
             self._turn()
 
-    def _begin(self, at: float) -> None:
-        """One more begins; the next one not before the sockets were read."""
+    def _begin(self) -> None:
+        """One more begins in this turn."""
         self.running += 1
-        if self._last:  # somebody has waited since
-            self._pace += 0.1 * (min(at - self._last, PATIENCE) - self._pace)
-        self._last, self._taken = at if self._waiting else 0.0, True
-        asyncio.get_running_loop().call_soon(self._turn)
+        self._begun += 1
+        if not self._turning:
+            self._turning = True
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._turn)
 
     def _turn(self) -> None:
-        self._taken, at = False, time.monotonic()
-        while self._waiting and self.running < self._most_running:
+        """The sockets were read, and the last ones worked on: the next ones begin."""
+        at = time.monotonic()
+        if self._last and self._begun:  # somebody has waited since
+            pace = min((at - self._last) / self._begun, PATIENCE)
+            self._pace += 0.1 * (pace - self._pace)
+        self._begun, self._turning = 0, False
+        while self._waiting and self._begun < TURN and self.running < self._most_running:
             _, turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
-                self._begin(at)
-                return
-        while self._waiting and self._waiting[0][0] < at - PATIENCE:
+                self._begin()
+        self._last = at if self._waiting else 0.0
+        while self._waiting and not self._begun and self._waiting[0][0] < at - PATIENCE:
             _, turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_exception(overloaded())
-        if self._waiting and not self._watching:  # all slots are taken
+        if self._waiting and not self._begun and not self._watching:  # all slots are taken
             self._watching = True
             asyncio.get_running_loop().call_later(PATIENCE / 5, self._watch)
 
     def _watch(self) -> None:
         """See whose patience has ended meanwhile."""
         self._watching = False
-        if not self._taken:
+        if not self._turning:
             self._turn()
 
 

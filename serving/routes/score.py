@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -23,10 +24,17 @@ from serving.problems import Breach, convert, invalid
 from serving.reader import Reader
 from serving.scorer import Asked, Facts, Row, Score, Scorer
 from serving.store import Store
+from serving.together import Together
 
 INLINE_LEADS, INLINE_BYTES = 16, 256 * 1024
 """Larger requests are worked on in a thread, so that small ones need not wait for them."""
 
+
+Question = tuple[api.Envelope, str]
+"""What is asked for, and the request's id."""
+
+Answer = tuple[bytes, list[Row]]
+"""What is answered, and what the ledger says of it."""
 
 Beside = Callable[[api.Envelope, int, Sequence[Score | api.Refused]], None]
 """Told of what was asked for, as of when, and what became of each lead; returns at once."""
@@ -42,22 +50,52 @@ class Desk:
         self._scorer, self._store, self._beside = scorer, store, beside
         self.reader = Reader(scorer.features, scorer.columns)
         self.blocks = store is not None and store.remote
+        self.together = Together[Question, Answer](self.scores)
 
     @property
     def version(self) -> str:
         """That of the model."""
         return self._scorer.bundle.version
 
-    def score(self, asked: api.Envelope, request_id: str) -> tuple[bytes, list[Row]]:
+    def score(self, asked: api.Envelope, request_id: str) -> Answer:
         """The answer of ``POST /v1/score``, and what the ledger says of it.
 
         Raises :class:`serving.problems.Breach`.
         """
-        as_of = now() if asked.as_of is None else api.read_time(asked.as_of, "as_of")
-        made, kept = self.results(asked, as_of, request_id)
-        if self._beside is not None:
-            self._beside(asked, as_of, made)
-        return msgspec.json.encode(api.ScoreAnswer(self.version, iso(as_of), True, made)), kept
+        [told] = self.scores([(asked, request_id)])
+        if isinstance(told, Breach):
+            raise told
+        return told
+
+    def scores(self, asked: Sequence[Question]) -> list[Answer | Breach]:
+        """The same for requests, those that ask alike worked on together."""
+        alike: dict[object, list[int]] = {}
+        for number, (one, _) in enumerate(asked):
+            how = (one.as_of, one.reasons, one.vector, one.since, *one.if_done)
+            alike.setdefault(how, []).append(number)
+        at, made = now(), dict[int, Answer | Breach]()
+        for numbers in alike.values():
+            try:
+                told = self._alike([asked[number] for number in numbers], at)
+                made.update(zip(numbers, told, strict=True))
+            except Breach as breach:  # of what they have in common
+                made.update(dict.fromkeys(numbers, breach))
+        return [made[number] for number in range(len(asked))]
+
+    def _alike(self, asked: Sequence[Question], at: int) -> list[Answer]:
+        """Answer requests that differ in nothing but their leads."""
+        first, _ = asked[0]
+        as_of = at if first.as_of is None else api.read_time(first.as_of, "as_of")
+        leads = [lead for one, _ in asked for lead in one.leads]
+        told = iter(self._scored(first, leads, as_of))
+        answers = []
+        for one, request_id in asked:
+            made, kept = self._said([*islice(told, len(one.leads))], as_of, request_id)
+            if self._beside is not None:
+                self._beside(one, as_of, made)
+            answer = api.ScoreAnswer(self.version, iso(as_of), True, made)
+            answers.append((msgspec.json.encode(answer), kept))
+        return answers
 
     def results(
         self, asked: api.Envelope, as_of: int, request_id: str, first: int = 0
@@ -66,10 +104,11 @@ class Desk:
 
         ``first`` is the number of the first lead. Raises :class:`serving.problems.Breach`.
         """
-        since = None if asked.since is None else api.read_time(asked.since, "since")
-        if since is not None and since >= as_of:
-            raise invalid("since", "not before as_of", "ask for an earlier moment")
-        told = self._scored(asked, as_of, since)
+        return self._said(self._scored(asked, asked.leads, as_of), as_of, request_id, first)
+
+    def _said(
+        self, told: Sequence[Score | Breach], as_of: int, request_id: str, first: int = 0
+    ) -> tuple[list[Score | api.Refused], list[Row]]:
         made = [
             api.Refused(first + number, one.problem(f"leads[{first + number}]"))
             if isinstance(one, Breach)
@@ -81,12 +120,17 @@ class Desk:
         scores = [one for one in told if not isinstance(one, Breach)]
         return made, entries(scores, as_of, self._scorer.bundle.about.fingerprint, request_id)
 
-    def _scored(self, asked: api.Envelope, as_of: int, since: int | None) -> list[Score | Breach]:
-        """The score of each lead, or why there is none."""
+    def _scored(
+        self, asked: api.Envelope, leads: Sequence[msgspec.Raw], as_of: int
+    ) -> list[Score | Breach]:
+        """The score of each lead, or why there is none. Raises :class:`Breach` for ``since``."""
+        since = None if asked.since is None else api.read_time(asked.since, "since")
+        if since is not None and since >= as_of:
+            raise invalid("since", "not before as_of", "ask for an earlier moment")
         made: dict[int, Score | Breach] = {}
         sent: dict[int, api.Lead] = {}
         named: dict[int, str] = {}
-        for place, one in enumerate(api.read_leads(asked.leads)):
+        for place, one in enumerate(api.read_leads(leads)):
             if isinstance(one, Breach):
                 made[place] = one
             elif one.stored:
@@ -99,7 +143,7 @@ class Desk:
                     known, as_of, asked.reasons, asked.vector, since, asked.if_done
                 )
                 made.update(zip(places, scores, strict=True))
-        return [made[place] for place in range(len(asked.leads))]
+        return [made[place] for place in range(len(leads))]
 
     def _sent(
         self, leads: dict[int, api.Lead], as_of: int, refused: dict[int, Score | Breach]
@@ -200,7 +244,7 @@ async def _score(request: Request) -> Response:
     asked = api.read_envelope(body)
     state = request.app.state
 
-    async def work() -> tuple[bytes, list[Row]]:
+    async def work() -> Answer:
         return await _worked(state, asked, len(body), request.scope["request_id"])
 
     repeated = request.headers.get("idempotency-key")
@@ -213,14 +257,12 @@ async def _score(request: Request) -> Response:
     return answer(told)
 
 
-async def _worked(
-    state: Any, asked: api.Envelope, size: int, which: str
-) -> tuple[bytes, list[Row]]:
-    """Score in this thread what is little, and all else in another."""
+async def _worked(state: Any, asked: api.Envelope, size: int, which: str) -> Answer:
+    """Score in this thread what is little, with what else comes now, and all else in another."""
     scored = len(asked.leads) * (1 + (asked.since is not None) + len(asked.if_done))
     desk: Desk = state.desk
     if scored <= INLINE_LEADS and size <= INLINE_BYTES and not desk.blocks:
-        return desk.score(asked, which)
+        return await desk.together.answer((asked, which))
     return await in_thread(state.working, desk.score, asked, which)
 
 

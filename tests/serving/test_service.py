@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,31 @@ def test_leads_of_a_call_are_scored_as_each_alone(
                 field = alone["problem"]["field"].replace("leads[0]", f"leads[{number}]")
                 alone["problem"]["field"] = field
             assert found == alone
+
+
+def test_requests_at_once_are_answered_as_each_alone(
+    client: httpx.Client, asking: Asking, ranked: pd.DataFrame, today: int
+) -> None:
+    """Some ask alike, some for another moment or for more, some what cannot be answered."""
+    ways: list[dict[str, Any]] = [
+        {}, {}, {}, {"reasons": 0}, {"vector": True}, {"as_of": iso(today - DAY)},
+        {"since": iso(today - 14 * DAY)}, {"if_done": ["call"]}, {"since": iso(today + DAY)},
+        {"as_of": 1}, {"leads": [SECRET]}, {"leads": []}, {"reasons": 21},
+    ]  # fmt: skip
+    asked = [
+        {"leads": [asking.lead(one)], "as_of": iso(today), **ways[number % len(ways)]}
+        for number, one in enumerate(ranked["lead_id"][:90])
+    ]
+
+    def told(body: dict[str, Any]) -> tuple[int, Any]:
+        answer = client.post("/v1/score", json=body)
+        return answer.status_code, answer.json()
+
+    alone = [*map(told, asked)]
+    assert {status for status, _ in alone} == {200, 422}
+    with ThreadPoolExecutor(24) as callers:
+        for _ in range(3):
+            assert [*callers.map(told, asked)] == alone
 
 
 def test_order_of_facts_and_repeats_do_not_matter(

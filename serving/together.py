@@ -1,0 +1,55 @@
+"""What comes in a turn of the event loop is worked on together: many cost little more than one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
+
+MOST = 16
+"""So many are worked on together: the next ones are not kept waiting for longer."""
+
+
+class Together(Generic[Asked, Told]):
+    """Gathers what is asked until the loop has turned, and has ``answers`` answer it in one go.
+
+    An exception among the answers is raised for the one who asked. When ``answers`` itself fails,
+    each is asked for alone, so that nobody fails for another's sake.
+    """
+
+    def __init__(self, answers: Callable[[Sequence[Asked]], Sequence[Told | Exception]]) -> None:
+        self._answers = answers
+        self._waiting: deque[tuple[Asked, asyncio.Future[Told]]] = deque()
+
+    async def answer(self, asked: Asked) -> Told:
+        """The answer, together with those of others who ask now."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Told] = loop.create_future()
+        self._waiting.append((asked, future))
+        if len(self._waiting) == 1:
+            loop.call_soon(self._turn)
+        return await future
+
+    def _turn(self) -> None:
+        some = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
+        for (_, future), told in zip(some, self._told([one for one, _ in some]), strict=True):
+            if future.done():
+                continue
+            if isinstance(told, Exception):
+                future.set_exception(told)
+            else:
+                future.set_result(told)
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _told(self, asked: Sequence[Asked]) -> Sequence[Told | Exception]:
+        try:
+            return self._answers(asked)
+        except Exception as error:
+            if len(asked) == 1:
+                return [error]
+            return [told for one in asked for told in self._told([one])]
