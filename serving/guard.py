@@ -23,7 +23,7 @@ from serving import logs, metrics, traces
 from serving.health import Health
 from serving.http import answer, failed, problem_answer, unavailable
 from serving.keys import SCOPES, Key, Keys, is_loopback
-from serving.limits import Bucket, Gate
+from serving.limits import Bucket, Gate, overloaded
 from serving.operation import Operation, Scope
 from serving.problems import Breach
 from serving.store import StoreUnavailable
@@ -73,6 +73,7 @@ class Guard:
         self._app, self._api, self._keys, self._health = app, api, keys, health
         self._traces = told
         self._gate, self._admin_gate = Gate(), Gate()
+        self._shed_lately = 0
         self._buckets: dict[str, Bucket] = {}
         self._plain: dict[tuple[str, str], Operation] = {}
         self._shaped: list[tuple[str, re.Pattern[str], Operation]] = []
@@ -95,6 +96,9 @@ class Guard:
         operation = self._operation(scope)
         administers = operation is not None and operation.scope == "admin"
         gate = self._admin_gate if administers else self._gate  # who asks a lot keeps no one out
+        if operation is not None and gate.refuses():  # before anything is read, made or told
+            await self._shed(operation, scope, send)
+            return
         visit = Visit(gate, operation, scope, receive, send)
         if self._traces is not None:
             visit.span = self._traces.begin(visit.method, visit.headers)
@@ -127,14 +131,31 @@ class Guard:
         if operation is None or operation.scope is not None:
             visit.key = self._allowed(visit, operation.scope if operation else None)
             visit.scope["key_id"] = visit.key.id
-        if visit.sends_body():
-            visit.gate.check()  # before the body is read, which costs as much again
-        else:
+        if not visit.sends_body():
             await visit.begin()
         if operation is None:
             await self._api(visit.scope, visit.receive, visit.send)
         else:
             await self._do(operation, visit)
+
+    async def _shed(self, operation: Operation, scope: Asgi, send: Send) -> None:
+        """Refuse a request of which there are too many now, as cheaply as can be.
+
+        The log tells how many there were, once a second.
+        """
+        metrics.answered(operation.template, 503).inc()
+        metrics.refused("overloaded").inc()
+        if not self._shed_lately:
+            asyncio.get_running_loop().call_later(1.0, self._tell_shed)
+        self._shed_lately += 1
+        own = (b"x-request-id", _request_id(dict(scope["headers"])).encode())
+        headers = [*_BUSY.raw_headers, own, *_HEADERS]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": _BUSY.body})
+
+    def _tell_shed(self) -> None:
+        logs.event("overloaded", refused=self._shed_lately)
+        self._shed_lately = 0
 
     async def _do(self, operation: Operation, visit: Visit) -> None:
         """Answer as the application's router would, without looking for the operation again."""
@@ -205,8 +226,7 @@ class Visit:
         self.status = 0
         self._started = time.perf_counter()
         self._deadline, self._begun, self._said = BODY_SECONDS, False, False
-        given = self.headers.get(b"x-request-id", b"")
-        self.id = given.decode() if _REQUEST_ID.fullmatch(given) else f"{_IDS.getrandbits(64):016x}"
+        self.id = _request_id(self.headers)
         scope["request_id"] = self.id
 
     def sends_body(self) -> bool:
@@ -285,10 +305,17 @@ class Visit:
             logs.event("audit", operation=self.operation.name, **told)
 
 
+_BUSY = problem_answer(overloaded().problem(), overloaded().headers)
 _REFUSING = {
     401: "unauthorised", 403: "forbidden", 408: "too-slow", 413: "too-large", 429: "too-many",
     503: "overloaded",
 }  # fmt: skip
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    """What the caller calls the request, or else an id of our own."""
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if _REQUEST_ID.fullmatch(given) else f"{_IDS.getrandbits(64):016x}"
 
 
 @lru_cache

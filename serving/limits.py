@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from serving.problems import Breach
 
-SOON, PRESSED = 0.006, 0.003
+SOON, PRESSED = 0.006, 0.0005
 """Seconds after which a request's turn has to come: usually, and under pressure.
 
 Under pressure the queue is short: what is served then is served soon, the rest is refused.
@@ -31,8 +31,8 @@ What is served late in that trial has to be less than a hundredth of what is ser
 CALM = 32
 """So many that come one after another and need not wait end the pressure at once."""
 
-TURN = 16
-"""So many begin at a time: what they ask for is worked on together."""
+TURN, TURN_PRESSED = 16, 2
+"""So many begin at a time, usually and under pressure: what they ask for is worked on together."""
 
 RUNNING, THREADED = 64, 16
 
@@ -84,27 +84,39 @@ class Gate:
         self._pressed, self._calm = 0.0, 0
         self._pace, self._last = 0.0003, 0.0
 
-    def check(self) -> None:
-        """Refuse now whom :meth:`enter` would refuse now. Raises :class:`Breach` (503)."""
+    def refuses(self) -> bool:
+        """Whether it has no time for who comes now: whom :meth:`enter` would refuse."""
         if self._free():
             self._calm += 1
             if self._calm >= CALM:
                 self._pressed = 0.0
-            return
+            return False
         at = time.monotonic()
-        patience = PRESSED if at < self._pressed else SOON
-        if (len(self._waiting) + 1) * self._pace > patience:
-            if at >= self._pressed:
-                self._pressed = at + PRESSURE_SECONDS
-            self._calm = 0
-            raise overloaded()
+        if at >= self._pressed:
+            self._pressed = 0.0
+        patience = PRESSED if self._pressed else SOON
+        if (len(self._waiting) + 1) * self._pace <= patience:
+            return False
+        if not self._pressed:
+            self._pressed = at + PRESSURE_SECONDS
+        self._calm = 0
+        return True
 
     def _free(self) -> bool:
-        return self._begun < TURN and not self._waiting and self.running < self._most_running
+        return self._begun < self._most_begun and not self._waiting and self._room
+
+    @property
+    def _room(self) -> bool:
+        return self.running < self._most_running
+
+    @property
+    def _most_begun(self) -> int:
+        return TURN_PRESSED if self._pressed else TURN
 
     async def enter(self) -> None:
         """Wait for a turn; :meth:`leave` gives the slot back. Raises :class:`Breach` (503)."""
-        self.check()
+        if self.refuses():
+            raise overloaded()
         if self._free():
             self._begin()
             return
@@ -139,7 +151,7 @@ class Gate:
             pace = min((at - self._last) / self._begun, PATIENCE)
             self._pace += 0.1 * (pace - self._pace)
         self._begun, self._turning = 0, False
-        while self._waiting and self._begun < TURN and self.running < self._most_running:
+        while self._waiting and self._begun < self._most_begun and self._room:
             _, turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
