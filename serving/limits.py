@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from serving.problems import Breach
 
-SOON, PRESSED = 0.006, 0.0005
+SOON, PRESSED = 0.006, 0.001
 """Seconds after which a request's turn has to come: usually, and under pressure.
 
 Under pressure the queue is short: what is served then is served soon, the rest is refused.
@@ -31,7 +31,7 @@ What is served late in that trial has to be less than a hundredth of what is ser
 CALM = 32
 """So many that come one after another and need not wait end the pressure at once."""
 
-TURN, TURN_PRESSED = 16, 2
+TURN, TURN_PRESSED = 16, 4
 """So many begin at a time, usually and under pressure: what they ask for is worked on together."""
 
 RUNNING, THREADED = 64, 16

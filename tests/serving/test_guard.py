@@ -17,11 +17,16 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 
 from features.times import now
-from serving import keys, run
+from serving import keys, metrics, run
 from serving.app import OPERATIONS
 from serving.cli import main
+from serving.guard import Guard
+from serving.health import Health
 from serving.keys import SCOPES, KeysError
 from serving.limits import CALM, PATIENCE, Bucket, Gate
 from serving.operation import Operation, Scope
@@ -417,6 +422,44 @@ def test_the_gate_keeps_nobody_waiting_for_longer_than_patience() -> None:
         assert await admitted(gate, 3, order)
 
     asyncio.run(scene())
+
+
+def test_what_is_refused_in_a_crowd_says_so_and_is_counted(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async def busy(request: Request) -> Response:
+        del request
+        time.sleep(0.005)
+        return Response(b"{}")
+
+    one = Operation("busy", "GET", "/v1/busy", busy, "Busy", Health, "score")
+    guard = Guard(Starlette(), Starlette(), [one], None, Health())
+    before = metrics.refused("overloaded")._value.get()
+
+    async def scene() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=guard)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            told = await asyncio.gather(*(
+                client.get("/v1/busy", headers={"X-Request-Id": f"{number:016x}"})
+                for number in range(200)
+            ))  # fmt: skip
+            assert (await client.get("/v1/nothing")).status_code == 404
+            await asyncio.sleep(1.2)
+        return told
+
+    told = asyncio.run(scene())
+    refused = [one for one in told if one.status_code == 503]
+    assert {one.status_code for one in told} == {200, 503}
+    assert metrics.refused("overloaded")._value.get() - before == len(refused)
+    for number, one in enumerate(told):
+        assert one.headers["X-Request-Id"] == f"{number:016x}"
+        assert one.headers["X-Content-Type-Options"] == "nosniff"
+    for one in refused:
+        assert one.headers["Retry-After"] == "1"
+        assert one.headers["Content-Type"] == "application/problem+json"
+        assert one.json()["type"] == "urn:leadcast:problem:overloaded"
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "{" in line]
+    assert sum(one["refused"] for one in lines if one["event"] == "overloaded") == len(refused)
 
 
 def test_libraries_log_json_without_the_message_of_an_exception() -> None:
