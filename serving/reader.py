@@ -93,7 +93,7 @@ class Reader:
 
     def _events(self, told: _Holders) -> Table:
         facts = told.facts("events", Event, "event_id")
-        held = facts.columns["properties"]
+        held = facts.columns.pop("properties")  # a property may have the same name
         columns = [
             facts.columns[name] if name in facts.columns
             else self._held("events", name, held, facts.named, "properties")
