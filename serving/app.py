@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from serving import settings
+from serving.connections import Patient
 from serving.guard import Guard
 from serving.health import Health
 from serving.http import HANDLERS, answer
@@ -61,12 +62,16 @@ HEALTH = Health()
 
 
 def guarded(app: ASGIApp, api: ASGIApp) -> ASGIApp:
-    """The guard in front of ``api``; BentoML's own ``app`` answers for its health alone.
+    """The guard in front of ``api``, at the door of every connection too.
+
+    BentoML's own ``app`` answers for its health alone.
 
     Raises :class:`serving.keys.KeysError` for a bad file, :class:`serving.traces.MissingExporter`.
     """
     keys = Keys(settings.KEYS) if settings.KEYS else None
-    return Guard(app, api, OPERATIONS, keys, HEALTH, Traces.configured())
+    guard = Guard(app, api, OPERATIONS, keys, HEALTH, Traces.configured())
+    Patient.door = guard.door
+    return guard
 
 
 async def _openapi(request: Request) -> Response:

@@ -1,43 +1,111 @@
-"""Connections: one whose headers do not come is hung up, which uvicorn itself never does."""
+"""Connections: what uvicorn itself never does before a request is one of ours.
+
+One whose headers do not come is hung up. One that comes when there is no time for it is refused as
+soon as its headers are there, before anything is made for it: a crowd costs little more than the
+reading of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
+from typing import ClassVar, NamedTuple
 
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADER_SECONDS = 10.0
 
+Header = tuple[bytes, bytes]
+
+
+class Refusal(NamedTuple):
+    """A whole answer; ``head`` holds lines of headers, each ended."""
+
+    status: int
+    head: bytes
+    body: bytes
+
+
+Door = Callable[[bytes, bytes, Sequence[Header]], Refusal | None]
+"""Is told method, target and headers of a request, and lets it in or refuses it."""
+
+
+def lines(headers: Iterable[Header]) -> bytes:
+    """Headers as they are sent."""
+    return b"".join(b"%s: %s\r\n" % header for header in headers)
+
+
+_PHRASES = {one.value: one.phrase.encode() for one in HTTPStatus}
+
+
+class _Answered:
+    """In the place of uvicorn's record of a request, for one that needs no more work."""
+
+    response_complete = True
+    message_event = asyncio.Event()
+
 
 class Patient(HttpToolsProtocol):
-    """The protocol of uvicorn, and a limit to the time that the headers of a request take."""
+    """The protocol of uvicorn, a limit to the time that headers take, and a ``door``."""
 
+    door: ClassVar[Door | None] = None
     _limit: asyncio.TimerHandle | None = None
+    _expects = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first request has begun, even if nothing of it is there."""
         super().connection_made(transport)
         self._wait()
 
+    def data_received(self, data: bytes) -> None:
+        """Wait for the rest of the headers, where they are not all there."""
+        super().data_received(data)
+        if self._expects and self._limit is None:
+            self._wait()
+
     def on_message_begin(self) -> None:
         """A later request has begun."""
         super().on_message_begin()
-        self._wait()
+        self._expects = True
 
     def on_headers_complete(self) -> None:
-        """From here on the guard waits for the body."""
+        """From here on the guard waits for the body, where the door lets the request in."""
+        self._expects = False
         self._stop()
-        super().on_headers_complete()
+        refusal = self._refusal()
+        if refusal is None:
+            super().on_headers_complete()
+        else:
+            self._refuse(refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._stop()
         super().connection_lost(exc)
 
+    def _refusal(self) -> Refusal | None:
+        """What the door says; one whose answer has its turn after others' is let in."""
+        door = type(self).door
+        follows = self.cycle is not None and not self.cycle.response_complete
+        if door is None or follows or self.expect_100_continue or self.parser.should_upgrade():
+            return None
+        return door(self.parser.get_method(), self.url, self.headers)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.cycle = _Answered()  # type: ignore[assignment]
+        keeps = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        status = b"HTTP/1.1 %d %s\r\n" % (refusal.status, _PHRASES[refusal.status])
+        usual = lines(self.server_state.default_headers)
+        end = b"\r\n" if keeps else b"connection: close\r\n\r\n"
+        self.transport.write(status + usual + refusal.head + end + refusal.body)
+        if not keeps:
+            self.transport.close()
+        self.on_response_complete()
+
     def _wait(self) -> None:
-        if self._limit is None:
-            self._limit = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+        self._limit = self.loop.call_later(HEADER_SECONDS, self.transport.close)
 
     def _stop(self) -> None:
         if self._limit is not None:

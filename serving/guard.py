@@ -10,6 +10,7 @@ import random
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Asgi
 
 from serving import logs, metrics, traces
+from serving.connections import Header, Refusal, lines
 from serving.health import Health
 from serving.http import answer, failed, problem_answer, unavailable
 from serving.keys import SCOPES, Key, Keys, is_loopback
@@ -73,7 +75,7 @@ class Guard:
         self._app, self._api, self._keys, self._health = app, api, keys, health
         self._traces = told
         self._gate, self._admin_gate = Gate(), Gate()
-        self._shed_lately = 0
+        self._shed = Counter[str]()
         self._buckets: dict[str, Bucket] = {}
         self._plain: dict[tuple[str, str], Operation] = {}
         self._shaped: list[tuple[str, re.Pattern[str], Operation]] = []
@@ -93,12 +95,10 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _answer(self, scope: Asgi, receive: Receive, send: Send) -> None:
-        operation = self._operation(scope)
-        administers = operation is not None and operation.scope == "admin"
-        gate = self._admin_gate if administers else self._gate  # who asks a lot keeps no one out
-        if operation is not None and gate.refuses():  # before anything is read, made or told
-            await self._shed(operation, scope, send)
-            return
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        operation, scope["path_params"] = self._operation(method, scope["path"])
+        gate = scope["gate"] = self._gate_of(operation)
+        gate.came()
         visit = Visit(gate, operation, scope, receive, send)
         if self._traces is not None:
             visit.span = self._traces.begin(visit.method, visit.headers)
@@ -114,6 +114,30 @@ class Guard:
         finally:
             metrics.RUNNING.dec()
             visit.end()
+
+    def door(self, method: bytes, target: bytes, headers: Sequence[Header]) -> Refusal | None:
+        """Refuse a request for which there is no time, before anything of it is made or told.
+
+        What this costs is what a crowd costs. Metrics and the log are told how many there were once
+        a second.
+        """
+        path = target.partition(b"?")[0].decode("ascii")
+        operation, _ = self._operation(method.decode("ascii"), path)
+        if operation is None or self._gate_of(operation).lets_in():
+            return None
+        if not self._shed:
+            asyncio.get_running_loop().call_later(1.0, self._tell_shed)
+        self._shed[operation.template] += 1
+        given = next((value for name, value in headers if name == b"x-request-id"), b"")
+        own = b"x-request-id: %s\r\n" % _request_id(given).encode()
+        return Refusal(503, _BUSY_HEAD + own, _BUSY_BODY)
+
+    def _tell_shed(self) -> None:
+        for route, count in self._shed.items():
+            metrics.answered(route, 503).inc(count)
+        metrics.refused("overloaded").inc(self._shed.total())
+        logs.event("overloaded", refused=self._shed.total())
+        self._shed.clear()
 
     async def _pass(self, visit: Visit) -> None:
         path = visit.scope["path"]
@@ -138,25 +162,6 @@ class Guard:
         else:
             await self._do(operation, visit)
 
-    async def _shed(self, operation: Operation, scope: Asgi, send: Send) -> None:
-        """Refuse a request of which there are too many now, as cheaply as can be.
-
-        The log tells how many there were, once a second.
-        """
-        metrics.answered(operation.template, 503).inc()
-        metrics.refused("overloaded").inc()
-        if not self._shed_lately:
-            asyncio.get_running_loop().call_later(1.0, self._tell_shed)
-        self._shed_lately += 1
-        own = (b"x-request-id", _request_id(dict(scope["headers"])).encode())
-        headers = [*_BUSY.raw_headers, own, *_HEADERS]
-        await send({"type": "http.response.start", "status": 503, "headers": headers})
-        await send({"type": "http.response.body", "body": _BUSY.body})
-
-    def _tell_shed(self) -> None:
-        logs.event("overloaded", refused=self._shed_lately)
-        self._shed_lately = 0
-
     async def _do(self, operation: Operation, visit: Visit) -> None:
         """Answer as the application's router would, without looking for the operation again."""
         visit.scope["app"] = self._api
@@ -167,18 +172,20 @@ class Guard:
             made = await unavailable(request, error)
         await visit.say(made)
 
-    def _operation(self, scope: Asgi) -> Operation | None:
-        """What is asked for; the parts of its path are left in the scope."""
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        scope["path_params"] = {}
-        found = self._plain.get((method, scope["path"]))
+    def _operation(self, method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
+        """What is asked for, and the parts of its path."""
+        found = self._plain.get((method, path))
         if found is not None:
-            return found
+            return found, {}
         for its, shape, one in self._shaped:
-            if its == method and (parts := shape.match(scope["path"])):
-                scope["path_params"] = parts.groupdict()
-                return one
-        return None
+            if its == method and (parts := shape.match(path)):
+                return one, parts.groupdict()
+        return None, {}
+
+    def _gate_of(self, operation: Operation | None) -> Gate:
+        """Who asks a lot does not keep out who administers."""
+        administers = operation is not None and operation.scope == "admin"
+        return self._admin_gate if administers else self._gate
 
     def _allowed(self, visit: Visit, needed: Scope | None) -> Key:
         """The key of a request. Raises :class:`Breach` (401, 403, 429)."""
@@ -226,7 +233,7 @@ class Visit:
         self.status = 0
         self._started = time.perf_counter()
         self._deadline, self._begun, self._said = BODY_SECONDS, False, False
-        self.id = _request_id(self.headers)
+        self.id = _request_id(self.headers.get(b"x-request-id", b""))
         scope["request_id"] = self.id
 
     def sends_body(self) -> bool:
@@ -306,15 +313,15 @@ class Visit:
 
 
 _BUSY = problem_answer(overloaded().problem(), overloaded().headers)
+_BUSY_HEAD, _BUSY_BODY = lines([*_BUSY.raw_headers, *_HEADERS]), bytes(_BUSY.body)
 _REFUSING = {
     401: "unauthorised", 403: "forbidden", 408: "too-slow", 413: "too-large", 429: "too-many",
     503: "overloaded",
 }  # fmt: skip
 
 
-def _request_id(headers: dict[bytes, bytes]) -> str:
+def _request_id(given: bytes) -> str:
     """What the caller calls the request, or else an id of our own."""
-    given = headers.get(b"x-request-id", b"")
     return given.decode() if _REQUEST_ID.fullmatch(given) else f"{_IDS.getrandbits(64):016x}"
 
 

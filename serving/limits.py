@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,26 +14,26 @@ import anyio.to_thread
 
 from serving.problems import Breach
 
-SOON, PRESSED = 0.006, 0.001
-"""Seconds after which a request's turn has to come: usually, and under pressure.
-
-Under pressure the queue is short: what is served then is served soon, the rest is refused.
-"""
+SOON = 0.006
+"""Seconds after which a request's turn has to come, or else it is refused."""
 
 PATIENCE = 0.040
 """Seconds that a request waits for its turn while all slots stay taken."""
 
-PRESSURE_SECONDS = 8.0
-"""So long after a refusal there is pressure; then it is tried whether the usual patience suffices.
+CROWD, RECENT = 1.5, 0.05
+"""So many times what can be answered, over so many seconds, is a crowd.
 
-What is served late in that trial has to be less than a hundredth of what is served until the next.
+Of a crowd nobody waits: what is served then is served soon, the rest is refused.
 """
 
-CALM = 32
-"""So many that come one after another and need not wait end the pressure at once."""
+TURN, TURN_CROWDED = 16, 4
+"""So many begin at a time, usually and of a crowd: what they ask for is worked on together."""
 
-TURN, TURN_PRESSED = 16, 4
-"""So many begin at a time, usually and under pressure: what they ask for is worked on together."""
+REST = 1.0
+"""In a crowd no more begin for so many times as long as the last ones took.
+
+The loop reads and refuses meanwhile: who is refused is so soon, and who is served is read soon.
+"""
 
 RUNNING, THREADED = 64, 16
 
@@ -69,9 +70,9 @@ def overloaded() -> Breach:
 class Gate:
     """Begins some requests at a time, in the order of their coming.
 
-    The event loop turns twice until the next ones: in the first they ask, in the second what they
-    ask for is worked on (:mod:`serving.together`). Sockets are read between, so that a crowd is
-    seen when it comes and not when its turn would have come. A request whose turn would come too
+    The event loop turns until the next ones, and what they ask for is worked on together
+    (:mod:`serving.together`). Sockets are read between, so that a crowd is seen when it comes and
+    not when its turn would have come. A request whose turn would come too
     late, by the pace at which the queue moves, is refused at once; one that waits already is not,
     unless all slots stay taken. A slot is held until the work has ended.
     """
@@ -80,54 +81,66 @@ class Gate:
         self.running = 0
         self._most_running = running
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self._coming, self._woken = 0, 0
         self._begun, self._turning, self._watching = 0, False, False
-        self._pressed, self._calm = 0.0, 0
-        self._pace, self._last = 0.0003, 0.0
+        self._asked, self._asked_at, self._crowded = 0.0, 0.0, False
+        self._first, self._last, self._rests = 0.0, 0.0, 0.0
+        self._pace = 0.0005
 
-    def refuses(self) -> bool:
-        """Whether it has no time for who comes now: whom :meth:`enter` would refuse."""
-        if self._free():
-            self._calm += 1
-            if self._calm >= CALM:
-                self._pressed = 0.0
-            return False
+    @property
+    def more_come(self) -> bool:
+        """Whether others, for whom there is time, are on their way in this turn of the loop."""
+        return self._coming > 0 or self._woken > 0
+
+    def lets_in(self) -> bool:
+        """Whether there is time for who comes now, and will say so (:meth:`came`) in a moment.
+
+        So a crowd is seen before any of it can :meth:`enter`.
+        """
         at = time.monotonic()
-        if at >= self._pressed:
-            self._pressed = 0.0
-        patience = PRESSED if self._pressed else SOON
-        if (len(self._waiting) + 1) * self._pace <= patience:
+        self._asked = 1.0 + self._asked * math.exp((self._asked_at - at) / RECENT)
+        self._asked_at = at
+        self._crowded = self._asked * self._pace > CROWD * RECENT
+        if not (self._rested(at) if self._crowded else self._soon(self._coming)):
             return False
-        if not self._pressed:
-            self._pressed = at + PRESSURE_SECONDS
-        self._calm = 0
+        self._coming += 1
         return True
 
-    def _free(self) -> bool:
-        return self._begun < self._most_begun and not self._waiting and self._room
-
-    @property
-    def _room(self) -> bool:
-        return self.running < self._most_running
-
-    @property
-    def _most_begun(self) -> int:
-        return TURN_PRESSED if self._pressed else TURN
+    def came(self) -> None:
+        """Whoever was let in is here; who came otherwise may say so, too."""
+        self._coming = max(self._coming - 1, 0)
 
     async def enter(self) -> None:
         """Wait for a turn; :meth:`leave` gives the slot back. Raises :class:`Breach` (503)."""
-        if self.refuses():
-            raise overloaded()
-        if self._free():
+        if self._free(0):
             self._begin()
             return
+        if not self._soon(0):
+            raise overloaded()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((time.monotonic(), turn))
         try:
             await turn
+            self._woken -= 1
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._woken -= 1
                 self.leave()
             raise
+
+    def _free(self, before: int) -> bool:
+        """Whether who comes after so many others can begin in this turn."""
+        room = self.running + before < self._most_running
+        return room and self._begun + before < TURN and not self._waiting
+
+    def _soon(self, before: int) -> bool:
+        """Whether the turn of who comes after so many others comes soon."""
+        return self._free(before) or (len(self._waiting) + before + 1) * self._pace <= SOON
+
+    def _rested(self, at: float) -> bool:
+        """Whether one more can begin in a crowd, of which nobody waits for a turn."""
+        rested = not self._turning and at >= self._rests
+        return rested and self._coming < TURN_CROWDED and self._free(self._coming)
 
     def leave(self) -> None:
         """The work has ended."""
@@ -141,22 +154,26 @@ class Gate:
         self._begun += 1
         if not self._turning:
             self._turning = True
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._turn)
+            self._first = time.monotonic()
+            asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
         """The sockets were read, and the last ones worked on: the next ones begin."""
         at = time.monotonic()
-        if self._last and self._begun:  # somebody has waited since
-            pace = min((at - self._last) / self._begun, PATIENCE)
+        since = self._first if self._crowded else self._last
+        if since and self._begun:
+            pace = min((at - since) / self._begun, PATIENCE)
             self._pace += 0.1 * (pace - self._pace)
+        if self._crowded:
+            self._rests = at + REST * (at - self._first)
         self._begun, self._turning = 0, False
-        while self._waiting and self._begun < self._most_begun and self._room:
+        while self._waiting and self._begun < TURN and self.running < self._most_running:
             _, turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
+                self._woken += 1
                 self._begin()
-        self._last = at if self._waiting else 0.0
+        self._last = at if self._waiting else 0.0  # somebody waits
         while self._waiting and not self._begun and self._waiting[0][0] < at - PATIENCE:
             _, turn = self._waiting.popleft()
             if not turn.done():

@@ -24,26 +24,36 @@ class Together(Generic[Asked, Told]):
     def __init__(self, answers: Callable[[Sequence[Asked]], Sequence[Told | Exception]]) -> None:
         self._answers = answers
         self._waiting: deque[tuple[Asked, asyncio.Future[Told]]] = deque()
+        self._turning = False
 
-    async def answer(self, asked: Asked) -> Told:
-        """The answer, together with those of others who ask now."""
+    async def answer(self, asked: Asked, *, last: bool = False) -> Told:
+        """The answer, together with those of others who ask now.
+
+        With the ``last`` of them nobody waits for the loop to turn.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Told] = loop.create_future()
         self._waiting.append((asked, future))
-        if len(self._waiting) == 1:
+        if last:
+            self._turn()
+        elif not self._turning:
+            self._turning = True
             loop.call_soon(self._turn)
         return await future
 
     def _turn(self) -> None:
+        self._turning = False
         some = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
-        for (_, future), told in zip(some, self._told([one for one, _ in some]), strict=True):
+        answers = self._told([one for one, _ in some]) if some else []
+        for (_, future), told in zip(some, answers, strict=True):
             if future.done():
                 continue
             if isinstance(told, Exception):
                 future.set_exception(told)
             else:
                 future.set_result(told)
-        if self._waiting:
+        if self._waiting and not self._turning:
+            self._turning = True
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _told(self, asked: Sequence[Asked]) -> Sequence[Told | Exception]:

@@ -245,7 +245,8 @@ async def _score(request: Request) -> Response:
     state = request.app.state
 
     async def work() -> Answer:
-        return await _worked(state, asked, len(body), request.scope["request_id"])
+        which, last = request.scope["request_id"], not request.scope["gate"].more_come
+        return await _worked(state, asked, len(body), which, last)
 
     repeated = request.headers.get("idempotency-key")
     if repeated is not None and state.store is not None:
@@ -257,12 +258,12 @@ async def _score(request: Request) -> Response:
     return answer(told)
 
 
-async def _worked(state: Any, asked: api.Envelope, size: int, which: str) -> Answer:
+async def _worked(state: Any, asked: api.Envelope, size: int, which: str, last: bool) -> Answer:
     """Score in this thread what is little, with what else comes now, and all else in another."""
     scored = len(asked.leads) * (1 + (asked.since is not None) + len(asked.if_done))
     desk: Desk = state.desk
     if scored <= INLINE_LEADS and size <= INLINE_BYTES and not desk.blocks:
-        return await desk.together.answer((asked, which))
+        return await desk.together.answer((asked, which), last=last)
     return await in_thread(state.working, desk.score, asked, which)
 
 

@@ -7,15 +7,18 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from click.testing import CliRunner
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -25,10 +28,11 @@ from features.times import now
 from serving import keys, metrics, run
 from serving.app import OPERATIONS
 from serving.cli import main
+from serving.connections import Patient
 from serving.guard import Guard
 from serving.health import Health
 from serving.keys import SCOPES, KeysError
-from serving.limits import CALM, PATIENCE, Bucket, Gate
+from serving.limits import PATIENCE, RECENT, TURN_CROWDED, Bucket, Gate
 from serving.operation import Operation, Scope
 from serving.problems import Breach
 from tests.serving.asking import free_port
@@ -362,13 +366,35 @@ def test_the_gate_refuses_at_once_whose_turn_would_come_too_late() -> None:
         assert sum(served[:2]) == 2
         assert not any(served[60:])
         assert max(answered) < 0.4  # not half a second, as a hundred take one after another
-        again, _ = await crowd(gate, 100, 0.005)
-        assert 1 <= sum(again) < sum(served), "the queue is kept short where there is no end of it"
-        for _ in range(CALM):
-            assert await asked(gate, 0, [], 0.0)
-            await asyncio.sleep(0)
-        calm, _ = await crowd(gate, 2, 0.001)
-        assert all(calm), "and is usual again when who comes need not wait"
+
+    asyncio.run(scene())
+
+
+def test_of_a_crowd_few_are_let_in_and_of_callers_who_wait_all() -> None:
+    async def arrive(gate: Gate, count: int) -> int:
+        let_in = sum(gate.lets_in() for _ in range(count))
+        for left in range(let_in, 0, -1):
+            assert gate.more_come is (left > 0)
+            gate.came()
+            await gate.enter()
+        assert not gate.more_come
+        time.sleep(0.001 * let_in)
+        for _ in range(let_in):
+            gate.leave()
+        await asyncio.sleep(0)
+        return let_in
+
+    async def scene() -> None:
+        gate, started = Gate(), time.monotonic()
+        served = list[int]()
+        while time.monotonic() < started + 0.5:
+            served.append(await arrive(gate, 64))
+        assert sum(served) >= 20, "it goes on serving"
+        assert max(served[10:]) <= TURN_CROWDED
+        assert 0 in served[10:], "it rests"
+        await asyncio.sleep(20 * RECENT)
+        for _ in range(20):
+            assert await arrive(gate, 16) == 16
 
     asyncio.run(scene())
 
@@ -424,42 +450,101 @@ def test_the_gate_keeps_nobody_waiting_for_longer_than_patience() -> None:
     asyncio.run(scene())
 
 
+@contextmanager
+def listening(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server in a thread, with the guard at its door; its address."""
+    monkeypatch.setattr(Patient, "door", guard.door)
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(
+        guard, port=port, http=Patient, ws="none", lifespan="off", log_config=None,
+    ))  # fmt: skip
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
 def test_what_is_refused_in_a_crowd_says_so_and_is_counted(
-    capfd: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def busy(request: Request) -> Response:
         del request
         time.sleep(0.005)
         return Response(b"{}")
 
-    one = Operation("busy", "GET", "/v1/busy", busy, "Busy", Health, "score")
-    guard = Guard(Starlette(), Starlette(), [one], None, Health())
+    operation = Operation("busy", "POST", "/v1/busy/{which}", busy, "Busy", Health, "score")
+    guard = Guard(Starlette(), Starlette(), [operation], None, Health())
     before = metrics.refused("overloaded")._value.get()
 
-    async def scene() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app=guard)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+    async def scene(url: str) -> list[httpx.Response]:
+        limits = httpx.Limits(max_connections=100)
+        async with httpx.AsyncClient(base_url=url, limits=limits, timeout=30) as client:
             told = await asyncio.gather(*(
-                client.get("/v1/busy", headers={"X-Request-Id": f"{number:016x}"})
-                for number in range(200)
+                client.post(f"/v1/busy/{number}?x", content=b"{}" * 1_000, headers={
+                    "X-Request-Id": f"{number:016x}",
+                    "Connection": "close" if number % 2 else "keep-alive",
+                })
+                for number in range(300)
             ))  # fmt: skip
             assert (await client.get("/v1/nothing")).status_code == 404
             await asyncio.sleep(1.2)
+            assert (await client.post("/v1/busy/1", content=b"{}")).status_code == 200
         return told
 
-    told = asyncio.run(scene())
+    with listening(guard, monkeypatch) as url:
+        told = asyncio.run(scene(url))
     refused = [one for one in told if one.status_code == 503]
     assert {one.status_code for one in told} == {200, 503}
     assert metrics.refused("overloaded")._value.get() - before == len(refused)
     for number, one in enumerate(told):
         assert one.headers["X-Request-Id"] == f"{number:016x}"
         assert one.headers["X-Content-Type-Options"] == "nosniff"
+        assert ("close" in one.headers.get("Connection", "")) is bool(number % 2)
     for one in refused:
         assert one.headers["Retry-After"] == "1"
         assert one.headers["Content-Type"] == "application/problem+json"
         assert one.json()["type"] == "urn:leadcast:problem:overloaded"
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "{" in line]
     assert sum(one["refused"] for one in lines if one["event"] == "overloaded") == len(refused)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /v1/busy/x%%zz HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n",
+        b"POST /v1/busy/\xff HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n",
+        b"POST http://[/v1/busy/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n",
+        b"POST /v1/busy/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{}",
+        b"POST /v1/busy/x HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n{}",
+        b"POST /v1/busy/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n{}" * 3,
+        b"POST /v1/busy/x HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\n"
+        b"Content-Length: 2\r\n\r\n{}",
+        b"POST /v1/busy/x HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+        b"Connection: upgrade\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+)
+def test_whoever_was_let_in_comes_or_is_forgotten(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(request: Request) -> Response:
+        return Response(await request.body())
+
+    operation = Operation("busy", "POST", "/v1/busy/{which}", nothing, "Busy", Health, "score")
+    guard = Guard(Starlette(), Starlette(), [operation], None, Health())
+    with listening(guard, monkeypatch) as url:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as asking:
+                asking.sendall(sent)
+                asking.settimeout(0.3)
+                with suppress(TimeoutError):
+                    asking.recv(65_536)
+        assert httpx.post(f"{url}/v1/busy/x", content=b"{}").text == "{}"
+        assert not guard._gate.more_come
 
 
 def test_libraries_log_json_without_the_message_of_an_exception() -> None:

@@ -38,6 +38,29 @@ def test_everybody_has_the_own_answer_and_few_calls_are_made(count: int) -> None
     asyncio.run(scene())
 
 
+def test_with_the_last_one_nobody_waits_for_the_loop_to_turn() -> None:
+    calls: list[int] = []
+
+    def doubled(asked: Sequence[int]) -> list[int | Exception]:
+        calls.append(len(asked))
+        return [2 * one for one in asked]
+
+    async def scene() -> None:
+        together = Together[int, int](doubled)
+        turns: list[int] = []
+        asyncio.get_running_loop().call_soon(turns.append, 1)
+        assert await together.answer(1, last=True) == 2
+        assert not turns
+        first = [asyncio.ensure_future(together.answer(one)) for one in range(3)]
+        await asyncio.sleep(0)
+        assert await together.answer(3, last=True) == 6
+        assert [await one for one in first] == [0, 2, 4]
+        await asyncio.sleep(0)
+        assert sum(calls) == 5
+
+    asyncio.run(scene())
+
+
 def test_a_refusal_is_for_the_one_who_asked() -> None:
     def even(asked: Sequence[int]) -> list[int | Exception]:
         return [ValueError(str(one)) if one % 2 else one for one in asked]
