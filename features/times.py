@@ -77,10 +77,15 @@ def instants(moments: Sequence[datetime | int]) -> list[int]:
         return [one if isinstance(one, int) else (one - _EPOCH) // _MICRO for one in moments]
 
 
-@lru_cache
 def iso(moment: int) -> str:
     """Write microseconds as ISO 8601 in UTC, ``2024-05-01T00:00:00Z``."""
-    return (_EPOCH + timedelta(microseconds=moment)).isoformat().replace("+00:00", "Z")
+    seconds, micros = divmod(moment, 1_000_000)
+    return f"{_second(seconds)}.{micros:06d}Z" if micros else f"{_second(seconds)}Z"
+
+
+@lru_cache
+def _second(moment: int) -> str:
+    return (_EPOCH + timedelta(seconds=moment)).isoformat().removesuffix("+00:00")
 
 
 def now() -> int:

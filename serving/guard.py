@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 BODY_SECONDS, SLOWEST = 10.0, 64 * 1024
 """A body has ten seconds, and one more for each 64 KiB of it."""
 
+TELL_SECONDS = 0.2
+
+TELL_SECONDS = 0.2
+"""So often metrics are told what runs."""
+
 AUDITED: frozenset[Scope | None] = frozenset({"admin", "erase", "decide"})
 OPEN = Key("00000000", "open", SCOPES, "0" * 64, 0, rate=1e9)
 """Who asks where there are no keys: anybody on this machine."""
@@ -76,7 +81,9 @@ class Guard:
         self._traces = told
         self._gate, self._admin_gate = Gate(), Gate()
         self._shed = Counter[str]()
+        self._running, self._telling = 0, False
         self._buckets: dict[str, Bucket] = {}
+        self._operation = lru_cache(maxsize=256)(self._find)  # asked for at the door and behind it
         self._plain: dict[tuple[str, str], Operation] = {}
         self._shaped: list[tuple[str, re.Pattern[str], Operation]] = []
         for one in operations:
@@ -102,7 +109,9 @@ class Guard:
         visit = Visit(gate, operation, scope, receive, send)
         if self._traces is not None:
             visit.span = self._traces.begin(visit.method, visit.headers)
-        metrics.RUNNING.inc()
+        self._running += 1
+        if not self._telling:
+            self._tell_running()
         try:
             await self._pass(visit)
         except Breach as breach:
@@ -112,7 +121,7 @@ class Guard:
                        request_id=visit.id)  # fmt: skip
             await visit.fail()
         finally:
-            metrics.RUNNING.dec()
+            self._running -= 1
             visit.end()
 
     def door(self, method: bytes, target: bytes, headers: Sequence[Header]) -> Refusal | None:
@@ -131,6 +140,13 @@ class Guard:
         given = next((value for name, value in headers if name == b"x-request-id"), b"")
         own = b"x-request-id: %s\r\n" % _request_id(given).encode()
         return Refusal(503, _BUSY_HEAD + own, _BUSY_BODY)
+
+    def _tell_running(self) -> None:
+        """Five times a second, while something runs: a write at each request costs more than it."""
+        metrics.RUNNING.set(self._running)
+        self._telling = self._running > 0
+        if self._telling:
+            asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_running)
 
     def _tell_shed(self) -> None:
         for route, count in self._shed.items():
@@ -172,7 +188,7 @@ class Guard:
             made = await unavailable(request, error)
         await visit.say(made)
 
-    def _operation(self, method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
+    def _find(self, method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
         """What is asked for, and the parts of its path."""
         found = self._plain.get((method, path))
         if found is not None:

@@ -21,7 +21,7 @@ PATIENCE = 0.040
 """Seconds that a request waits for its turn while all slots stay taken."""
 
 CROWD, RECENT = 1.5, 0.05
-"""So many times what can be answered, over so many seconds, is a crowd.
+"""So many times what can be answered, over so many seconds, is a crowd once one was refused.
 
 Of a crowd nobody waits: what is served then is served soon, the rest is refused.
 """
@@ -84,7 +84,7 @@ class Gate:
         self._coming, self._woken = 0, 0
         self._begun, self._turning, self._watching = 0, False, False
         self._asked, self._asked_at, self._crowded = 0.0, 0.0, False
-        self._first, self._last, self._rests = 0.0, 0.0, 0.0
+        self._first, self._last, self._rests, self._refused = 0.0, 0.0, 0.0, 0.0
         self._pace = 0.0005
 
     @property
@@ -100,8 +100,10 @@ class Gate:
         at = time.monotonic()
         self._asked = 1.0 + self._asked * math.exp((self._asked_at - at) / RECENT)
         self._asked_at = at
-        self._crowded = self._asked * self._pace > CROWD * RECENT
+        many = self._asked * self._pace > CROWD * RECENT
+        self._crowded = many and at - self._refused < RECENT
         if not (self._rested(at) if self._crowded else self._soon(self._coming)):
+            self._refused = at
             return False
         self._coming += 1
         return True
@@ -116,6 +118,7 @@ class Gate:
             self._begin()
             return
         if not self._soon(0):
+            self._refused = time.monotonic()
             raise overloaded()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((time.monotonic(), turn))
@@ -160,9 +163,8 @@ class Gate:
     def _turn(self) -> None:
         """The sockets were read, and the last ones worked on: the next ones begin."""
         at = time.monotonic()
-        since = self._first if self._crowded else self._last
-        if since and self._begun:
-            pace = min((at - since) / self._begun, PATIENCE)
+        if self._begun:
+            pace = min((at - (self._last or self._first)) / self._begun, PATIENCE)
             self._pace += 0.1 * (pace - self._pace)
         if self._crowded:
             self._rests = at + REST * (at - self._first)
