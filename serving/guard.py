@@ -16,12 +16,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Asgi
 
 from serving import logs, metrics, traces
-from serving.connections import Header, Refusal, lines
+from serving.connections import WHOLE, Header, Whole, lines
 from serving.health import Health
 from serving.http import answer, failed, problem_answer, unavailable
 from serving.keys import SCOPES, Key, Keys, is_loopback
@@ -53,6 +54,7 @@ _HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 ]
+_HEAD = lines(_HEADERS)
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _REQUEST_ID = re.compile(rb"[0-9a-fA-F-]{16,64}")
 _IDS = random.Random(secrets.randbits(128))
@@ -124,7 +126,7 @@ class Guard:
             self._running -= 1
             visit.end()
 
-    def door(self, method: bytes, target: bytes, headers: Sequence[Header]) -> Refusal | None:
+    def door(self, method: bytes, target: bytes, headers: Sequence[Header]) -> Whole | None:
         """Refuse a request for which there is no time, before anything of it is made or told.
 
         What this costs is what a crowd costs. Metrics and the log are told how many there were once
@@ -139,7 +141,7 @@ class Guard:
         self._shed[operation.template] += 1
         given = next((value for name, value in headers if name == b"x-request-id"), b"")
         own = b"x-request-id: %s\r\n" % _request_id(given).encode()
-        return Refusal(503, _BUSY_HEAD + own, _BUSY_BODY)
+        return Whole(503, _BUSY_HEAD + own, _BUSY_BODY)
 
     def _tell_running(self) -> None:
         """Five times a second, while something runs: a write at each request costs more than it."""
@@ -292,8 +294,15 @@ class Visit:
         await self._send(message)
 
     async def say(self, response: Any) -> None:
-        """Answer with a Starlette response."""
-        await response(self.scope, self.receive, self.send)
+        """Answer with a Starlette response, in one piece where it is a usual one."""
+        whole = self.scope.get("extensions", {}).get(WHOLE)
+        usual = type(response) is Response and response.status_code == 200
+        if whole is None or not usual or self.method == "HEAD":
+            await response(self.scope, self.receive, self.send)
+            return
+        self._said, self.status = True, 200
+        head = lines([*response.raw_headers, (b"x-request-id", self.id.encode())])
+        whole(Whole(200, head + _HEAD, response.body))
 
     async def refuse(self, breach: Breach) -> None:
         """Answer with a problem."""
@@ -329,7 +338,7 @@ class Visit:
 
 
 _BUSY = problem_answer(overloaded().problem(), overloaded().headers)
-_BUSY_HEAD, _BUSY_BODY = lines([*_BUSY.raw_headers, *_HEADERS]), bytes(_BUSY.body)
+_BUSY_HEAD, _BUSY_BODY = lines(_BUSY.raw_headers) + _HEAD, bytes(_BUSY.body)
 _REFUSING = {
     401: "unauthorised", 403: "forbidden", 408: "too-slow", 413: "too-large", 429: "too-many",
     503: "overloaded",
