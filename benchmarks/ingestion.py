@@ -36,7 +36,7 @@ from serving.store.tables import COLUMNS
 from tests.postgres import fresh, missing, server
 
 SIZE, BATCHES, ROUNDS, CONNECTIONS = 500, 24, 5, 2
-SCORES, SECONDS, BATCHES_A_SECOND = 100, 8.0, 4
+SCORES, SECONDS, BATCHES_A_SECOND, SETTLE = 100, 8.0, 4, 10.0
 START, KINDS = instant("2026-01-01"), ("visit", "call", "reply", "download")
 Bare = Callable[[Sequence[Row]], None]
 
@@ -123,15 +123,17 @@ def over_executemany(running: Running, bare: Bare) -> float:
 
 def beside(running: Running, asked: Path) -> float:
     """The p99 of scores while events come in, over that without."""
-    ended, client = Event(), Client(running.url)
+    ended = Event()
 
     def take_in() -> None:
+        client = Client(running.url)  # only now: an idle one is closed
         number, due = 1_000_000, time.perf_counter()
         while not ended.is_set():
             client.post("/v1/events", batch(number)[0])
             number, due = number + 1, due + 1 / BATCHES_A_SECOND
             time.sleep(max(0.0, due - time.perf_counter()))
 
+    time.sleep(SETTLE)  # what came in before is still being scored anew
     load(running.url, "/v1/score", asked, 1)
     alone = load(running.url, "/v1/score", asked, SECONDS, SCORES)
     feeding = Thread(target=take_in)

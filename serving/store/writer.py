@@ -1,13 +1,14 @@
-"""Group commit: one thread writes all that waits in one transaction, and answers when it is on
-disk."""
+"""Group commit: one thread writes what waits in one transaction, and answers when it is on disk."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty, PriorityQueue
 from threading import Lock, Thread
 from typing import Any
 
@@ -18,16 +19,55 @@ from serving.store.tables import Rows, Verdict, key_of
 Verdicts = dict[str, list[Verdict]]
 
 _MOST_ROWS = 20_000
+PART = 100
+"""Rows of a batch that are written at a time while others, with fewer, want to be answered soon.
+
+A commit takes the longer the more it brings to the disk.
+"""
+
+_LATELY_SECONDS = 1.0
 _ATTEMPTS = 3
 
 
 class _Job:
-    """Rows of one caller, and whom to tell what became of them."""
+    """Rows of one caller, or what is left of them, and whom to tell what became of them.
 
-    __slots__ = ("future", "loop", "rows")
+    Few rows come first, and what ends the writer (no rows at all, None) last.
+    """
 
-    def __init__(self, rows: Rows, future: Any, loop: asyncio.AbstractEventLoop | None) -> None:
-        self.rows, self.future, self.loop = rows, future, loop
+    __slots__ = ("ends", "few", "future", "loop", "place", "rows", "size", "told", "whole")
+    _number = itertools.count()
+
+    def __init__(
+        self, rows: Rows | None, future: Any = None, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        self.rows, self.future, self.loop = rows or {}, future, loop
+        self.size = sum(map(len, self.rows.values()))
+        self.few, self.ends = self.size < PART, rows is None
+        self.place = 2 if self.ends else not self.few, next(self._number)
+        self.told: list[Verdicts | Exception] = []
+        self.whole: _Job | None = None
+
+    def __lt__(self, other: _Job) -> bool:
+        return self.place < other.place
+
+    def cut(self) -> _Job | None:
+        """Take a part of the rows out, where they are many of one table: others stay together."""
+        if self.size <= PART or len(self.rows) > 1:
+            return None
+        [(table, rows)] = self.rows.items()
+        part = _Job({table: rows[:PART]})
+        part.whole, self.rows = self, {table: rows[PART:]}
+        self.size -= PART
+        return part
+
+    def outcome(self, last: Verdicts | Exception) -> Verdicts | Exception:
+        """What became of all its rows."""
+        for one in (told := [*self.told, last]):
+            if isinstance(one, Exception):
+                return one
+        verdicts = [one for one in told if not isinstance(one, Exception)]
+        return {table: [one for part in verdicts for one in part[table]] for table in self.rows}
 
 
 class _Raced(Exception):
@@ -38,12 +78,15 @@ class Writer:
     """The one thread of this process that writes to a database.
 
     What waits is committed together, so that many callers share the cost of one commit; each is
-    answered for its own rows. A caller whose rows the database cannot hold fails alone.
+    answered for its own rows. Few rows, such as those of a score, go before many, and while there
+    are such, many go a part at a time: nobody who writes a row waits for a thousand of others.
+    A caller whose rows the database cannot hold fails alone; parts of them may be there then.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: SimpleQueue[_Job | None] = SimpleQueue()
+        self._waiting = PriorityQueue[_Job]()
+        self._few_at = -_LATELY_SECONDS
         self._thread: Thread | None = None
         self._starting = Lock()
 
@@ -67,7 +110,7 @@ class Writer:
     def close(self) -> None:
         """Write what waits, and end the thread."""
         if self._thread is not None:
-            self._waiting.put(None)
+            self._waiting.put(_Job(None))
             self._thread.join()
             self._thread = None
 
@@ -80,20 +123,32 @@ class Writer:
         self._waiting.put(job)
 
     def _run(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            jobs, size = [first], _size(first)
-            last = False
-            with suppress(Empty):
-                while size < _MOST_ROWS:
-                    job = self._waiting.get_nowait()
-                    if job is None:
-                        last = True
-                        break
-                    jobs.append(job)
-                    size += _size(job)
+        while jobs := self._next():
             _tell(jobs, self._outcomes(jobs))
-            if last:
-                return
+
+    def _next(self) -> list[_Job]:
+        """What is written in the next transaction; nothing when the writer is to end."""
+        jobs, size = list[_Job](), 0
+        with suppress(Empty):
+            while size < self._most():
+                job = self._waiting.get(block=not jobs)
+                if job.ends:
+                    if jobs:
+                        self._waiting.put(job)
+                    break
+                if job.few:
+                    self._few_at = time.monotonic()
+                part = job.cut() if self._most() == PART else None
+                if part is not None:
+                    self._waiting.put(job)
+                    job = part
+                jobs.append(job)
+                size += job.size
+        return jobs
+
+    def _most(self) -> int:
+        lately = time.monotonic() < self._few_at + _LATELY_SECONDS
+        return PART if lately else _MOST_ROWS
 
     def _outcomes(self, jobs: Sequence[_Job]) -> list[Verdicts | Exception]:
         """What became of each job; where one spoils the transaction, each has its own."""
@@ -155,18 +210,16 @@ def _tables(given: Sequence[Rows]) -> list[str]:
     return list(dict.fromkeys(table for rows in given for table in rows))
 
 
-def _size(job: _Job) -> int:
-    return sum(map(len, job.rows.values()))
-
-
 def _tell(jobs: Sequence[_Job], outcomes: Sequence[Verdicts | Exception]) -> None:
     """Tell each caller; those of an event loop in one call of it."""
     waiting: dict[asyncio.AbstractEventLoop, list[tuple[Any, Verdicts | Exception]]] = {}
     for job, outcome in zip(jobs, outcomes, strict=True):
-        if job.loop is None:
-            _settle([(job.future, outcome)])
+        if job.whole is not None:
+            job.whole.told.append(outcome)
+        elif job.loop is None:
+            _settle([(job.future, job.outcome(outcome))])
         else:
-            waiting.setdefault(job.loop, []).append((job.future, outcome))
+            waiting.setdefault(job.loop, []).append((job.future, job.outcome(outcome)))
     for loop, settled in waiting.items():
         with suppress(RuntimeError):  # its loop has ended, and nobody waits
             loop.call_soon_threadsafe(_settle, settled)

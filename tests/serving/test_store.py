@@ -19,6 +19,7 @@ from features.schema import TABLES, History
 from features.times import micros
 from serving.scorer import Scorer
 from serving.store import Store, StoreConflict, StoreUnavailable
+from serving.store.database import UnfitRow
 from tests.postgres import fresh
 from tests.serving.asking import Record, records
 
@@ -212,6 +213,29 @@ def test_callers_at_once_are_each_told_of_their_own(store: Store) -> None:
     facts = store.read("00123", {**COLUMNS, "events": ("event_id",)}, account=False)
     assert facts is not None
     assert len(facts.events) == 50
+
+
+def test_who_writes_a_row_need_not_wait_for_thousands_of_others(store: Store) -> None:
+    calls = [{**CALL, "event_id": f"{number}"} for number in range(6_000)]
+    calls[3_050] |= {"event_id": "17"}  # the same again, in another part
+    calls[4_050] |= {"event_id": "17", "value": 8.0}
+    store.put(leads=[LEAD])
+    with ThreadPoolExecutor(1) as pool:
+        many = pool.submit(store.put, events=calls)
+        for number in range(5):
+            assert store.put(leads=[{**LEAD, "lead_id": f"{number}"}])["leads"] == ["stored"]
+        assert not many.done()
+        told = many.result()["events"]
+    assert (told[3_050], told[4_050]) == ("known", "conflict")
+    assert told.count("stored") == len(calls) - 2
+    facts = store.read("00123", {**COLUMNS, "events": ("event_id",)}, account=False)
+    assert facts is not None
+    assert len(facts.events) == len(calls) - 2
+    assert store.put(events=calls)["events"].count("known") == len(calls) - 1
+    calls[2_000] |= {"event_id": "new", "occurred_at": 2**70}
+    store.put(leads=[{**LEAD, "lead_id": "last"}])
+    with pytest.raises(UnfitRow):
+        store.put(events=calls)
 
 
 def test_two_stores_of_one_place_agree(place: str) -> None:
