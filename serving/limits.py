@@ -14,14 +14,14 @@ import anyio.to_thread
 
 from serving.problems import Breach
 
-SOON = 0.006
+SOON = 0.010
 """Seconds after which a request's turn has to come, or else it is refused."""
 
 PATIENCE = 0.040
 """Seconds that a request waits for its turn while all slots stay taken."""
 
-CROWD, RECENT = 1.5, 0.05
-"""So many times what can be answered, over so many seconds, is a crowd once one was refused.
+CROWD, RECENT = 1.0, 0.05
+"""So many times what can be answered, over so many seconds, is a crowd where one was refused.
 
 Of a crowd nobody waits: what is served then is served soon, the rest is refused.
 """
@@ -85,7 +85,7 @@ class Gate:
         self._begun, self._turning, self._watching = 0, False, False
         self._asked, self._asked_at, self._crowded = 0.0, 0.0, False
         self._first, self._last, self._rests, self._refused = 0.0, 0.0, 0.0, 0.0
-        self._pace = 0.0005
+        self._pace = 0.0003
 
     @property
     def more_come(self) -> bool:
@@ -138,7 +138,8 @@ class Gate:
 
     def _soon(self, before: int) -> bool:
         """Whether the turn of who comes after so many others comes soon."""
-        return self._free(before) or (len(self._waiting) + before + 1) * self._pace <= SOON
+        behind = max(self._begun + before - TURN, 0) + len(self._waiting)
+        return self._free(before) or (behind + 1) * self._pace <= SOON
 
     def _rested(self, at: float) -> bool:
         """Whether one more can begin in a crowd, of which nobody waits for a turn."""
@@ -163,8 +164,10 @@ class Gate:
     def _turn(self) -> None:
         """The sockets were read, and the last ones worked on: the next ones begin."""
         at = time.monotonic()
-        if self._begun:
+        if self._begun and (self._last or self._crowded):
             pace = min((at - (self._last or self._first)) / self._begun, PATIENCE)
+            if not self._last:  # few at a time cost more each, and say at most that it is quicker
+                pace = min(pace, self._pace)
             self._pace += 0.1 * (pace - self._pace)
         if self._crowded:
             self._rests = at + REST * (at - self._first)
@@ -175,7 +178,7 @@ class Gate:
                 turn.set_result(None)
                 self._woken += 1
                 self._begin()
-        self._last = at if self._waiting else 0.0  # somebody waits
+        self._last = at if self._begun else 0.0  # who has waited is at work until the next turn
         while self._waiting and not self._begun and self._waiting[0][0] < at - PATIENCE:
             _, turn = self._waiting.popleft()
             if not turn.done():
