@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
+import httptools
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import compile_path
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
 
 BODY_SECONDS, SLOWEST = 10.0, 64 * 1024
 """A body has ten seconds, and one more for each 64 KiB of it."""
-
-TELL_SECONDS = 0.2
 
 TELL_SECONDS = 0.2
 """So often metrics are told what runs."""
@@ -132,7 +132,7 @@ class Guard:
         What this costs is what a crowd costs. Metrics and the log are told how many there were once
         a second.
         """
-        path = target.partition(b"?")[0].decode("ascii")
+        path = unquote(httptools.parse_url(target).path.decode("ascii"))  # as it comes in, too
         operation, _ = self._operation(method.decode("ascii"), path)
         if operation is None or self._gate_of(operation).lets_in():
             return None

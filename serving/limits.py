@@ -72,9 +72,9 @@ class Gate:
 
     The event loop turns until the next ones, and what they ask for is worked on together
     (:mod:`serving.together`). Sockets are read between, so that a crowd is seen when it comes and
-    not when its turn would have come. A request whose turn would come too
-    late, by the pace at which the queue moves, is refused at once; one that waits already is not,
-    unless all slots stay taken. A slot is held until the work has ended.
+    not when its turn would have come. A request whose turn would come too late, by the pace at
+    which the queue moves, is refused at once; one that waits already is not, unless all slots stay
+    taken. A slot is held until the work has ended.
     """
 
     def __init__(self, running: int = RUNNING) -> None:

@@ -63,6 +63,8 @@ class _Job:
 
     def outcome(self, last: Verdicts | Exception) -> Verdicts | Exception:
         """What became of all its rows."""
+        if not self.told:
+            return last
         for one in (told := [*self.told, last]):
             if isinstance(one, Exception):
                 return one

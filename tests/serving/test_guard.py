@@ -516,6 +516,8 @@ def test_what_is_refused_in_a_crowd_says_so_and_is_counted(
 @pytest.mark.parametrize(
     "sent",
     [
+        b"POST /v1/kept/x%2Fy HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n",
+        b"POST /v1/%6Bept/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n",
         b"POST /v1/busy/x%%zz HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n",
         b"POST /v1/busy/\xff HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n",
         b"POST http://[/v1/busy/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n",
@@ -535,7 +537,8 @@ def test_whoever_was_let_in_comes_or_is_forgotten(
         return Response(await request.body())
 
     operation = Operation("busy", "POST", "/v1/busy/{which}", nothing, "Busy", Health, "score")
-    guard = Guard(Starlette(), Starlette(), [operation], None, Health())
+    kept = Operation("kept", "POST", "/v1/kept/{which}", nothing, "Kept", Health, "admin")
+    guard = Guard(Starlette(), Starlette(), [operation, kept], None, Health())
     with listening(guard, monkeypatch) as url:
         for _ in range(3):
             with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as asking:
@@ -545,6 +548,7 @@ def test_whoever_was_let_in_comes_or_is_forgotten(
                     asking.recv(65_536)
         assert httpx.post(f"{url}/v1/busy/x", content=b"{}").text == "{}"
         assert not guard._gate.more_come
+        assert not guard._admin_gate.more_come
 
 
 def test_libraries_log_json_without_the_message_of_an_exception() -> None:

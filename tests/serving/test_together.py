@@ -20,16 +20,22 @@ def _error(found: BaseException) -> Exception:
     return found
 
 
-@pytest.mark.parametrize("count", [1, 2, MOST, MOST + 1, 3 * MOST + 5])
-def test_everybody_has_the_own_answer_and_few_calls_are_made(count: int) -> None:
-    calls: list[int] = []
+def doubling(calls: list[int]) -> Together[int, int]:
+    """Doubles what is asked, and keeps how many were asked for together."""
 
     def doubled(asked: Sequence[int]) -> list[int | Exception]:
         calls.append(len(asked))
         return [2 * one for one in asked]
 
+    return Together(doubled)
+
+
+@pytest.mark.parametrize("count", [1, 2, MOST, MOST + 1, 3 * MOST + 5])
+def test_everybody_has_the_own_answer_and_few_calls_are_made(count: int) -> None:
+    calls: list[int] = []
+
     async def scene() -> None:
-        together = Together[int, int](doubled)
+        together = doubling(calls)
         for _ in range(2):
             assert await everybody(together, range(count)) == [2 * one for one in range(count)]
         assert max(calls) <= MOST
@@ -41,12 +47,8 @@ def test_everybody_has_the_own_answer_and_few_calls_are_made(count: int) -> None
 def test_with_the_last_one_nobody_waits_for_the_loop_to_turn() -> None:
     calls: list[int] = []
 
-    def doubled(asked: Sequence[int]) -> list[int | Exception]:
-        calls.append(len(asked))
-        return [2 * one for one in asked]
-
     async def scene() -> None:
-        together = Together[int, int](doubled)
+        together = doubling(calls)
         turns: list[int] = []
         asyncio.get_running_loop().call_soon(turns.append, 1)
         assert await together.answer(1, last=True) == 2
