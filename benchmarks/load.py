@@ -12,11 +12,12 @@ Prints one line of JSON. :func:`measure` runs it and adds the processor time of 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import json
 import math
 import re
+import select
+import socket
 import subprocess
 import sys
 import time
@@ -24,11 +25,10 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
-import uvloop
 
 if TYPE_CHECKING:
     from serving.run import Running
@@ -38,34 +38,43 @@ OPEN_CONNECTIONS = 32
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.I)
 
 
-class Connection(asyncio.Protocol):
-    """One kept connection; ``answered(connection, ok)`` after each whole answer."""
+class Connection:
+    """One kept connection, by its bare socket: a load must not take the server's processor."""
 
-    def __init__(self, answered: Any) -> None:
-        self._answered, self._got, self._whole = answered, bytearray(), 0
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._got, self._whole = b"", 0
 
-    def connection_made(self, transport: Any) -> None:
-        """Keep the way out."""
-        self._transport = transport
+    def fileno(self) -> int:
+        """What the system knows it by."""
+        return self._socket.fileno()
 
     def send(self, request: bytes) -> None:
         """Send a whole request."""
-        self._transport.write(request)
+        self._socket.sendall(request)
 
-    def data_received(self, data: bytes) -> None:
-        """Collect an answer until it is whole."""
+    def receive(self) -> bool | None:
+        """Take what has come in: whether the answer is 200, once it is whole; before, None.
+
+        Raises ``ConnectionError`` when the server has closed the connection.
+        """
+        data = self._socket.recv(1 << 18)
+        if not data:
+            raise ConnectionError("the server closed a connection of the load")
         self._got += data
         if not self._whole:
             head = self._got.find(b"\r\n\r\n")
             if head < 0:
-                return
+                return None
             found = _LENGTH.search(self._got, 0, head)
             assert found, "an answer without its length"
             self._whole = head + 4 + int(found[1])
-        if len(self._got) >= self._whole:
-            fine = self._got.startswith(b"HTTP/1.1 200")
-            self._got, self._whole = bytearray(), 0
-            self._answered(self, fine)
+        if len(self._got) < self._whole:
+            return None
+        fine = self._got.startswith(b"HTTP/1.1 200")
+        self._got, self._whole = b"", 0
+        return fine
 
 
 class Load:
@@ -74,69 +83,71 @@ class Load:
     ``refused``: those of the answers that are not 200, which ``took`` leaves out.
     """
 
-    def __init__(self, port: int, requests: list[bytes]) -> None:
-        self._port, self._requests = port, cycle(requests)
+    def __init__(self, port: int, requests: list[bytes], connections: int) -> None:
+        self._requests = cycle(requests)
         self.took: list[float] = []
         self.refused: list[float] = []
         self._waiting: deque[float] = deque()
-        self._idle: deque[Connection] = deque()
+        self._idle = deque(Connection(port) for _ in range(connections))
+        self._of = {one.fileno(): one for one in self._idle}
         self._due: dict[Connection, float] = {}
-        self._closed = False
+        self._epoll = select.epoll()
+        for number in self._of:
+            self._epoll.register(number, select.EPOLLIN)
 
-    async def connect(self, count: int) -> list[Connection]:
-        """Open so many connections."""
-        loop = asyncio.get_running_loop()
-        made = [await loop.create_connection(lambda: Connection(self._answered), "127.0.0.1",
-                                             self._port) for _ in range(count)]  # fmt: skip
-        return [connection for _, connection in made]
-
-    async def closed(self, connections: list[Connection], seconds: float) -> float:
+    def closed(self, seconds: float) -> float:
         """Each connection asks again as soon as it is answered; returns the seconds it took."""
-        self._closed, start = True, time.perf_counter()
-        for connection in connections:
-            self._send(connection, time.perf_counter())
-        await asyncio.sleep(seconds)
-        self._closed = False
-        while self._due and time.perf_counter() < start + seconds + PATIENCE:
-            await asyncio.sleep(0.001)
+        start = time.perf_counter()
+        end = start + seconds
+        while (now := time.perf_counter()) < end:
+            while self._idle:
+                self._send(now)
+            self._receive(end - now)
+        self._finish(start + seconds + PATIENCE)
         return time.perf_counter() - start
 
-    async def opened(self, connections: list[Connection], seconds: float, rate: float) -> float:
+    def opened(self, seconds: float, rate: float) -> float:
         """``rate`` requests a second on a schedule, come what may; returns the seconds."""
-        self._idle = deque(connections)  # in turn: a server closes those that it hears nothing of
-        start, count = time.perf_counter() + 0.05, int(seconds * rate)
-        for number in range(count):
-            due = start + number / rate
-            ahead = due - time.perf_counter()
-            if ahead > 0:
-                await asyncio.sleep(ahead)
-            if self._idle:
-                self._send(self._idle.popleft(), due)
-            else:
+        start, number, count = time.perf_counter() + 0.05, 0, int(seconds * rate)
+        while number < count:
+            now = time.perf_counter()
+            while number < count and (due := start + number / rate) <= now:
                 self._waiting.append(due)
-        limit = time.perf_counter() + PATIENCE
-        while (self._due or self._waiting) and time.perf_counter() < limit:
-            await asyncio.sleep(0.001)
+                number += 1
+            self._send_waiting()
+            self._receive(max(0.0, start + number / rate - time.perf_counter()))
+        self._finish(time.perf_counter() + PATIENCE)
         end = time.perf_counter()
         self.took += [end - due for due in (*self._due.values(), *self._waiting)]
         return end - start
 
-    def _send(self, connection: Connection, due: float) -> None:
+    def _finish(self, limit: float) -> None:
+        while (self._due or self._waiting) and (left := limit - time.perf_counter()) > 0:
+            self._receive(left)
+
+    def _send_waiting(self) -> None:
+        while self._waiting and self._idle:
+            self._send(self._waiting.popleft())
+
+    def _send(self, due: float) -> None:
+        connection = self._idle.popleft()  # in turn: a server closes those it hears nothing of
         self._due[connection] = due
         connection.send(next(self._requests))
 
-    def _answered(self, connection: Connection, fine: bool) -> None:
-        now = time.perf_counter()
-        (self.took if fine else self.refused).append(now - self._due.pop(connection))
-        if self._waiting:
-            self._send(connection, self._waiting.popleft())
-        elif self._closed:
-            self._send(connection, now)
-        else:
-            self._idle.append(connection)
+    def _receive(self, seconds: float) -> None:
+        """Wait so long for answers, and take those that are there."""
+        select.select((self._epoll,), (), (), seconds)  # to the microsecond; epoll itself: to 1 ms
+        for number, _ in self._epoll.poll(0):
+            connection = self._of[number]
+            fine = connection.receive()
+            if fine is not None:
+                took = time.perf_counter() - self._due.pop(connection)
+                (self.took if fine else self.refused).append(took)
+                self._idle.append(connection)
+                self._send_waiting()
 
 
-async def _run(options: argparse.Namespace) -> dict[str, float]:
+def _run(options: argparse.Namespace) -> dict[str, float]:
     bodies = Path(options.bodies).read_bytes().splitlines()
     head = "POST {} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     start = head.format(options.path).encode()
@@ -144,14 +155,13 @@ async def _run(options: argparse.Namespace) -> dict[str, float]:
         asked = [b"%sContent-Length: %d\r\n\r\n%s" % (start, len(one), one) for one in bodies]
     else:
         asked = [b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % one for one in bodies]
-    load = Load(options.port, asked)
-    gc.disable()
     usual = OPEN_CONNECTIONS if options.rate else CONNECTIONS
-    connections = await load.connect(options.connections or usual)
+    load = Load(options.port, asked, options.connections or usual)
+    gc.disable()
     if options.rate:
-        seconds = await load.opened(connections, options.seconds, options.rate)
+        seconds = load.opened(options.seconds, options.rate)
     else:
-        seconds = await load.closed(connections, options.seconds)
+        seconds = load.closed(options.seconds)
     p50, p99 = np.quantile(load.took, [0.5, 0.99])
     return {"requests": len(load.took), "refused": len(load.refused), "seconds": seconds,
             "p50": float(p50), "p99": float(p99),
@@ -205,7 +215,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--rate", type=float, default=0, help="requests a second; 0: closed loop")
     parser.add_argument("--connections", type=int, default=0, help="0: as many as is usual")
-    print(json.dumps(uvloop.run(_run(parser.parse_args()))))
+    print(json.dumps(_run(parser.parse_args())))
 
 
 if __name__ == "__main__":

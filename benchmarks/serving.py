@@ -2,7 +2,8 @@
 
     python -m benchmarks.serving [--quick]
 
-Ours answers features, both heads and reasons for leads whose history is in the request. The peers
+Ours answers features, both heads and reasons for leads whose history is in the request, and has
+each score in the ledger on disk before it answers; without reasons there is no ledger. The peers
 answer the conversion booster's bare predict for ready-made rows: `mlflow models serve` and BentoML
 as it comes; the floors answer a constant. Load comes from a process of its own
 (:mod:`benchmarks.load`); processor time is that of the server's processes.
@@ -92,13 +93,16 @@ def peers(scratch: Path, seconds: float, told: Told) -> None:
 
 
 def ours(scratch: Path, seconds: float, sustained: float, told: Told) -> None:
-    """Load our service in all its ways."""
+    """Load our service in all its ways: with reasons, also with the ledger on disk."""
+    path = "/v1/score"
     with serving(scratch / "bundle", None, free_port()) as server:
-        path = "/v1/score"
-        measure(server, path, scratch / "reasons", 1)
-        told["three reasons"] = measure(server, path, scratch / "reasons", seconds)
+        measure(server, path, scratch / "plain", 1)
         told["no reasons"] = measure(server, path, scratch / "plain", seconds)
         told["100 leads"] = measure(server, path, scratch / "many", seconds)
+        told["three reasons, no ledger"] = measure(server, path, scratch / "reasons", seconds)
+    with serving(scratch / "bundle", scratch / "ledger.db", free_port()) as server:
+        measure(server, path, scratch / "reasons", 1)
+        told["three reasons"] = measure(server, path, scratch / "reasons", seconds)
         for rate, long in ((200, sustained), (500, seconds), (1_000, sustained)):
             told[f"{rate:,}/s"] = measure(server, path, scratch / "reasons", long, rate)
         overload(server, scratch / "reasons", sustained, told)
