@@ -1,10 +1,12 @@
-"""The one place where times change form: text, pandas and integer microseconds since 1970 UTC."""
+"""Where times change form: text, pandas and integer microseconds since 1970 UTC.
+
+Many texts at once are read by :mod:`features.moments`.
+"""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -67,14 +69,6 @@ def instant(text: str | datetime) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // _MICRO
-
-
-def instants(moments: Sequence[datetime | int]) -> list[int]:
-    """Microseconds of many times that have an offset, or are microseconds already."""
-    try:
-        return [(one - _EPOCH) // _MICRO for one in moments]  # type: ignore[operator]
-    except TypeError:  # a number is among them
-        return [one if isinstance(one, int) else (one - _EPOCH) // _MICRO for one in moments]
 
 
 def iso(moment: int) -> str:

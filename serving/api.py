@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from operator import lt
 from typing import Annotated
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
 
-from features.times import instant, instants
-from serving.problems import Breach, Problem, decode, invalid
+from features.moments import UNREAD, instants
+from features.times import instant
+from serving.problems import WRITTEN, Breach, Problem, decode, invalid
 from serving.scorer import Score
 from training.calibrate import Calibration
 from training.evidence import Evidence
@@ -20,6 +22,9 @@ from training.findings import Finding
 
 FIRST, UNMISTAKABLE, AFTER = map(instant, ("1900-01-01", "1973-04-01", "2200-01-01"))
 MOST_LEADS, MOST_EVENTS = 1_000, 10_000
+_MOMENT = Annotated[datetime, Meta(tz=True)]
+
+Times = npt.NDArray[np.int64]
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=1_000)]
@@ -30,11 +35,10 @@ KeptId = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_NUL)]
 KeptText = Annotated[str, Meta(max_length=1_000, pattern=NO_NUL)]
 Time = (
     Annotated[
-        datetime,
+        str,
         Meta(
-            tz=True,
             description="ISO 8601 with an offset, or integer microseconds",
-            extra_json_schema={"pattern": r"^(19|2[01])\d\d-"},
+            extra_json_schema={"format": "date-time", "pattern": r"^(19|2[01])\d\d-"},
         ),
     ]
     | Annotated[int, Meta(extra_json_schema={"minimum": UNMISTAKABLE, "exclusiveMaximum": AFTER})]
@@ -204,28 +208,38 @@ def read_time(time: Time, field: str) -> int:
 
     A number before 1973 is refused too: it was meant as seconds or milliseconds.
     """
-    moment = time if isinstance(time, int) else instant(time)
+    moment = time if isinstance(time, int) else _moment(time, field)
     if not (UNMISTAKABLE if isinstance(time, int) else FIRST) <= moment < AFTER:
         remedy = "send ISO 8601 with an offset, or microseconds since 1970"
         raise invalid(field, "the time is not within the years 1900 to 2199", remedy)
     return moment
 
 
-def read_times(given: Sequence[Time], path: Callable[[int], str]) -> list[int]:
-    """Microseconds of times; ``path`` names the field of one by its place.
+def _moment(text: str, field: str) -> int:
+    try:
+        return instant(msgspec.convert(text, _MOMENT))
+    except msgspec.ValidationError as error:  # which does not hold the text
+        raise invalid(field, str(error), WRITTEN) from None
+
+
+def read_times(given: Sequence[Time], path: Callable[[int], str]) -> Times:
+    """Microseconds of times (n,); ``path`` names the field of one by its place.
 
     Raises :class:`Breach` as :func:`read_time` does.
     """
-    made = instants(given)
-    if made and (min(made) < UNMISTAKABLE or max(made) >= AFTER):
-        for place, one in enumerate(given):
-            read_time(one, path(place))
+    try:
+        made, every = instants(given)  # type: ignore[arg-type]
+    except TypeError:  # a number is among them
+        made, every = np.full(len(given), UNREAD), False
+    if not every:
+        for place in np.flatnonzero(made == UNREAD).tolist():
+            made[place] = read_time(given[place], path(place))
     return made
 
 
-def not_before(known: Sequence[int], occurred: Sequence[int], path: Callable[[int], str]) -> None:
+def not_before(known: Times, occurred: Times, path: Callable[[int], str]) -> None:
     """Raises :class:`Breach` where a fact is known before it occurred."""
-    if any(map(lt, known, occurred)):
-        place = [*map(lt, known, occurred)].index(True)
+    before = known < occurred
+    if before.any():
         remedy = "send occurred_at or a later time"
-        raise invalid(path(place), "known before it occurred", remedy)
+        raise invalid(path(int(before.argmax())), "known before it occurred", remedy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 GRADES: tuple[tuple[Grade, float], ...] = (("A", 95), ("B", 80), ("C", 50), ("D", 20))
 """A grade and the standing from which on it is given: A the top 5 %, B the next 15 %; else E."""
 
+_LETTERS: tuple[Grade, ...] = ("E", *(letter for letter, _ in reversed(GRADES)))
+_LEAST = [least for _, least in reversed(GRADES)]
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -85,7 +88,7 @@ def standing(values: Floats, percentiles: Sequence[float] | Floats) -> Floats:
 
 def grade(standing: float) -> Grade:
     """The letter for a standing (0..100)."""
-    return next((letter for letter, least in GRADES if standing >= least), "E")
+    return _LETTERS[bisect_right(_LEAST, standing)]
 
 
 def work_list(ranked: pd.DataFrame, capacity: int) -> pd.DataFrame:

@@ -50,6 +50,9 @@ def invalid(field: str, detail: str, remedy: str) -> Breach:
     return Breach("invalid-field", "A field breaks the contract", detail, field, remedy)
 
 
+WRITTEN = "write ISO 8601 with an offset: 2026-01-31T09:30:00Z"
+"""The remedy for a time."""
+
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _AT = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$", re.S)
 _NAMED = re.compile(r"(?:required|unknown) field `(.*)`", re.S)
@@ -57,8 +60,8 @@ _PLAIN = re.compile(r"\w{1,60}")
 _REMEDIES = (
     ("required field", "add it"),
     ("unknown field", "leave it out, or correct its name: see /v1/openapi.json"),
-    ("RFC3339", "write ISO 8601 with an offset: 2026-01-31T09:30:00Z"),
-    ("timezone", "write ISO 8601 with an offset: 2026-01-31T09:30:00Z"),
+    ("RFC3339", WRITTEN),
+    ("timezone", WRITTEN),
     ("length", "keep within the limit"),
     ("matching", "send what an answer held, unchanged"),
     ("Expected", "send a value of that type"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from itertools import chain, repeat
 from operator import attrgetter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 import msgspec
 
@@ -19,8 +19,11 @@ from serving.api import (
     Outcome,
     Related,
     Strict,
+    Text,
     Time,
+    Times,
     not_before,
+    read_time,
     read_times,
 )
 from serving.problems import Breach, invalid
@@ -81,7 +84,7 @@ class Reader:
         own = {
             "lead_id": [one.lead_id for one in holders],
             "account_id": told.accounts,
-            "created_at": read_times(times, told.named("created_at")),
+            "created_at": read_times(times, told.named("created_at")).tolist(),
         }
         held = [one.attributes for one in holders]
         columns = [
@@ -122,7 +125,9 @@ class Reader:
             raise _misread(number, named(f"{beside}.{name}")(place))
         if bool in kinds:
             return [None if value is None else _text(value) for value in values]
-        return [value or None for value in values] if "" in values else values
+        if str in kinds and "" in values:
+            return [value or None for value in values]
+        return values
 
 
 _WRONG: dict[bool, set[type]] = {True: {bool, str}, False: {float}}
@@ -193,16 +198,17 @@ class _Holders(NamedTuple):
         Raises :class:`Breach` for times that cannot be, and for ids.
         """
         parts = [getattr(one, name, ()) for one in self.holders]
-        fields, paths = sort.__struct_fields__, self.named(name)
+        paths = self.named(name)
         if not any(parts):
-            return _Facts(dict.fromkeys(("lead_id", *fields), ()), (), _nowhere)
-        columns = _columns(parts, fields)
+            fields = ("lead_id", *sort.__struct_fields__)
+            return _Facts(dict.fromkeys(fields, ()), (), _nowhere)
+        columns = _columns(parts, sort)
         if identified:
             ids: Sequence[Any] = columns[identified]
             distinct = {*ids}
             if distinct != {None} and (None in distinct or len(distinct) < len(ids)):
                 parts = [_unrepeated(one, identified, paths(at)) for at, one in enumerate(parts)]
-                columns = _columns(parts, fields)
+                columns = _columns(parts, sort)
             if None in distinct:
                 columns[identified] = _numbered(parts, identified)
         named = partial(_named, parts, paths)
@@ -213,13 +219,21 @@ class _Holders(NamedTuple):
         return _Facts(columns, [*chain.from_iterable(map(repeat, self.whose, sizes))], named)
 
 
-def _columns(parts: Sequence[Sequence[Strict]], fields: Sequence[str]) -> dict[str, Sequence[Any]]:
+def _columns(parts: Sequence[Sequence[Strict]], sort: type[Strict]) -> dict[str, Sequence[Any]]:
     """The fields of facts, of one part after another; empty text is missing."""
     rows = map(msgspec.structs.astuple, chain.from_iterable(parts))
-    return {
-        name: [one or None for one in held] if "" in held else held
-        for name, held in zip(fields, zip(*rows, strict=True), strict=True)
-    }
+    made: dict[str, Sequence[Any]] = dict(zip(sort.__struct_fields__, zip(*rows, strict=True),
+                                              strict=True))  # fmt: skip
+    for name in _texts(sort):
+        if "" in made[name]:
+            made[name] = [one or None for one in made[name]]
+    return made
+
+
+@cache
+def _texts(sort: type[Strict]) -> list[str]:
+    """The fields whose text may be empty."""
+    return [one.name for one in msgspec.structs.fields(sort) if Text in get_args(one.type)]
 
 
 def _read_all_times(columns: dict[str, Sequence[Any]], named: Named) -> None:
@@ -228,16 +242,22 @@ def _read_all_times(columns: dict[str, Sequence[Any]], named: Named) -> None:
     Raises :class:`Breach`.
     """
     known, occurred = columns["known_at"], columns.get("occurred_at")
-    if occurred is not None:
-        columns["occurred_at"] = read = read_times(occurred, named("occurred_at"))
-        if known.count(None) == len(known):
-            columns["known_at"] = read
-            return
+    if occurred is None:
+        columns["known_at"] = _column(read_times(known, named("known_at")))
+        return
+    at = late = read_times(occurred, named("occurred_at"))
+    if known.count(None) < len(known):
         if None in known:
-            known = [at if late is None else late for at, late in zip(occurred, known, strict=True)]
-    columns["known_at"] = read_times(known, named("known_at"))
-    if occurred is not None:
-        not_before(columns["known_at"], columns["occurred_at"], named("known_at"))
+            known = [one if then is None else then
+                     for one, then in zip(occurred, known, strict=True)]  # fmt: skip
+        late = read_times(known, named("known_at"))
+        not_before(late, at, named("known_at"))
+    columns["occurred_at"], columns["known_at"] = _column(at), _column(late)
+
+
+def _column(times: Times) -> Sequence[int]:
+    """As a column of a table: an array is one to all that read it."""
+    return cast(Sequence[int], times)
 
 
 def _named(
@@ -301,7 +321,14 @@ def _unrepeated(facts: Sequence[Any], name: str, path: str) -> Sequence[Any]:
         return facts
     kept = dict(zip(reversed(ids), reversed(facts), strict=True))
     for place, (one, fact) in enumerate(zip(ids, facts, strict=True)):
-        if kept[one] != fact:
+        if kept[one] != fact and _said(kept[one], path) != _said(fact, f"{path}[{place}]"):
             remedy = "send each fact once, or under its own id"
             raise invalid(f"{path}[{place}].{name}", "two facts under one id", remedy)
     return [*kept.values()]
+
+
+def _said(fact: Strict, path: str) -> dict[str, Any]:
+    """What a fact says, however its times are written."""
+    held = msgspec.structs.asdict(fact)
+    return {name: read_time(one, f"{path}.{name}") if name.endswith("_at") and one is not None
+            else one for name, one in held.items()}  # fmt: skip

@@ -152,12 +152,15 @@ def test_order_of_facts_and_repeats_do_not_matter(
 
 
 def test_times_may_be_microseconds_or_have_any_offset(client: httpx.Client) -> None:
-    spellings = ["2026-01-02T00:00:00Z", "2026-01-02T05:30:00+05:30", 1_767_312_000_000_000]
+    spellings = ["2026-01-02T00:00:00Z", "2026-01-02T05:30:00+05:30", 1_767_312_000_000_000,
+                 "2026-01-02 00:00:00.0000000z"]  # fmt: skip
     leads = [{**LEAD, "events": [{**CALL, "occurred_at": one}]} for one in spellings]
+    repeats = [{**CALL, "event_id": "1", "occurred_at": one} for one in spellings]
+    leads.append({**LEAD, "events": repeats})  # the same under one id, however it is written
     scores = score(client, {"leads": leads, "as_of": 1_767_398_400_000_000, "vector": True})
     assert scores["as_of"] == "2026-01-03T00:00:00Z"
     assert scores["scores"][0]["vector"]["since_last(call)"] == 1.0
-    assert scores["scores"][0] == scores["scores"][1] == scores["scores"][2]
+    assert all(one == scores["scores"][0] for one in scores["scores"])
 
 
 def test_reasons_as_many_as_asked(client: httpx.Client, ranked: pd.DataFrame, today: int) -> None:
