@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated
+from operator import lt
+from typing import Annotated, cast
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from msgspec import Meta
 
 from features.moments import UNREAD, instants
@@ -23,8 +23,6 @@ from training.findings import Finding
 FIRST, UNMISTAKABLE, AFTER = map(instant, ("1900-01-01", "1973-04-01", "2200-01-01"))
 MOST_LEADS, MOST_EVENTS = 1_000, 10_000
 _MOMENT = Annotated[datetime, Meta(tz=True)]
-
-Times = npt.NDArray[np.int64]
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=1_000)]
@@ -177,23 +175,23 @@ class ModelCard(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
 
 
-_LEAD, _LEADS = msgspec.json.Decoder(Lead), msgspec.json.Decoder(list[Lead])
-_ENVELOPE = msgspec.json.Decoder(Envelope)
+_LEAD = msgspec.json.Decoder(Lead)
+_REQUEST, _ENVELOPE = msgspec.json.Decoder(ScoreRequest), msgspec.json.Decoder(Envelope)
 
 
 def read_envelope(body: bytes) -> Envelope:
-    """Read a request, its leads unread. Raises :class:`Breach`."""
+    """Read a request; where one of its leads cannot be read, they are left unread.
+
+    Raises :class:`Breach`.
+    """
+    with suppress(Breach):
+        return cast(Envelope, decode(_REQUEST, body))  # the same, with its leads as they are read
     return decode(_ENVELOPE, body)
 
 
-def read_leads(raws: Sequence[msgspec.Raw]) -> list[Lead | Breach]:
-    """Read leads; of one that cannot be read, why."""
-    if len(raws) > 1:
-        with suppress(Breach):
-            found = decode(_LEADS, b"[%s]" % b",".join(map(bytes, raws)))
-            if len(found) == len(raws):  # a line of a file may be anything
-                return [*found]
-    return [*map(_read_lead, raws)]
+def read_leads(given: Sequence[Lead | msgspec.Raw]) -> list[Lead | Breach]:
+    """Read the leads that are unread; of one that cannot be read, why."""
+    return [one if isinstance(one, Lead) else _read_lead(one) for one in given]
 
 
 def _read_lead(raw: msgspec.Raw) -> Lead | Breach:
@@ -222,8 +220,8 @@ def _moment(text: str, field: str) -> int:
         raise invalid(field, str(error), WRITTEN) from None
 
 
-def read_times(given: Sequence[Time], path: Callable[[int], str]) -> Times:
-    """Microseconds of times (n,); ``path`` names the field of one by its place.
+def read_times(given: Sequence[Time], path: Callable[[int], str]) -> list[int]:
+    """Microseconds of times; ``path`` names the field of one by its place.
 
     Raises :class:`Breach` as :func:`read_time` does.
     """
@@ -234,12 +232,12 @@ def read_times(given: Sequence[Time], path: Callable[[int], str]) -> Times:
     if not every:
         for place in np.flatnonzero(made == UNREAD).tolist():
             made[place] = read_time(given[place], path(place))
-    return made
+    return made.tolist()
 
 
-def not_before(known: Times, occurred: Times, path: Callable[[int], str]) -> None:
+def not_before(known: Sequence[int], occurred: Sequence[int], path: Callable[[int], str]) -> None:
     """Raises :class:`Breach` where a fact is known before it occurred."""
-    before = known < occurred
-    if before.any():
+    if any(map(lt, known, occurred)):
+        place = [*map(lt, known, occurred)].index(True)
         remedy = "send occurred_at or a later time"
-        raise invalid(path(int(before.argmax())), "known before it occurred", remedy)
+        raise invalid(path(place), "known before it occurred", remedy)

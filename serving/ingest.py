@@ -174,7 +174,7 @@ def _texts(held: Any) -> Iterator[str]:
 
 
 def _lead_rows(leads: Sequence[NewLead], reader: Reader) -> list[Row]:
-    created = api.read_times([one.created_at for one in leads], "created_at".format).tolist()
+    created = api.read_times([one.created_at for one in leads], "created_at".format)
     return [
         (one.lead_id, at, one.account_id, _held("leads", one.attributes, "attributes.", reader))
         for one, at in zip(leads, created, strict=True)
@@ -195,7 +195,7 @@ def _event_rows(events: Sequence[LeadEvent], reader: Reader) -> list[Row]:
 
 def _change_rows(changes: Sequence[LeadChange], reader: Reader) -> list[Row]:
     del reader
-    known = api.read_times([one.known_at for one in changes], "known_at".format).tolist()
+    known = api.read_times([one.known_at for one in changes], "known_at".format)
     return [
         _identified((one.lead_id, one.change_id, one.field, one.value or None, at))
         for one, at in zip(changes, known, strict=True)
@@ -215,11 +215,11 @@ def _moments(facts: Sequence[LeadEvent] | Sequence[LeadOutcome]) -> tuple[list[i
     """When they occurred, and when they were known."""
     occurred = api.read_times([one.occurred_at for one in facts], "occurred_at".format)
     if all(one.known_at is None for one in facts):
-        return occurred.tolist(), occurred.tolist()
+        return occurred, occurred
     given = [one.occurred_at if one.known_at is None else one.known_at for one in facts]
     known = api.read_times(given, "known_at".format)
     api.not_before(known, occurred, "known_at".format)
-    return occurred.tolist(), known.tolist()
+    return occurred, known
 
 
 def _held(table: str, held: api.Held, path: str, reader: Reader) -> str:

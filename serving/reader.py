@@ -21,7 +21,6 @@ from serving.api import (
     Strict,
     Text,
     Time,
-    Times,
     not_before,
     read_time,
     read_times,
@@ -84,7 +83,7 @@ class Reader:
         own = {
             "lead_id": [one.lead_id for one in holders],
             "account_id": told.accounts,
-            "created_at": read_times(times, told.named("created_at")).tolist(),
+            "created_at": read_times(times, told.named("created_at")),
         }
         held = [one.attributes for one in holders]
         columns = [
@@ -243,7 +242,7 @@ def _read_all_times(columns: dict[str, Sequence[Any]], named: Named) -> None:
     """
     known, occurred = columns["known_at"], columns.get("occurred_at")
     if occurred is None:
-        columns["known_at"] = _column(read_times(known, named("known_at")))
+        columns["known_at"] = read_times(known, named("known_at"))
         return
     at = late = read_times(occurred, named("occurred_at"))
     if known.count(None) < len(known):
@@ -252,12 +251,7 @@ def _read_all_times(columns: dict[str, Sequence[Any]], named: Named) -> None:
                      for one, then in zip(occurred, known, strict=True)]  # fmt: skip
         late = read_times(known, named("known_at"))
         not_before(late, at, named("known_at"))
-    columns["occurred_at"], columns["known_at"] = _column(at), _column(late)
-
-
-def _column(times: Times) -> Sequence[int]:
-    """As a column of a table: an array is one to all that read it."""
-    return cast(Sequence[int], times)
+    columns["occurred_at"], columns["known_at"] = at, late
 
 
 def _named(

@@ -21,10 +21,7 @@ Tables = Mapping[str, Sequence[Row]]
 
 
 class Table(NamedTuple):
-    """Rows of a table by column; ``of`` numbers the lead that each is told of, from 0.
-
-    Columns of times may be arrays (n,) of int64.
-    """
+    """Rows of a table by column; ``of`` numbers the lead that each is told of, from 0."""
 
     of: Sequence[int]
     columns: Sequence[Sequence[Any]]

@@ -10,7 +10,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, repeat
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -156,18 +156,21 @@ class Leads:
         self, known: Known, peers: Sequence[Collection[str]]
     ) -> tuple[Ints, Floats, list[int]]:
         """Facts (4, n) and what they hold (columns, n), and where those of each source begin."""
-        tables = [known.tables[one.source] for one in self._facts]
-        sources, codes = [0, *accumulate(len(one.of) for one in tables)], _Codes()
-        facts = np.empty((4, sources[-1]), np.int64)
+        rows: list[list[int]] = [[], [], [], []]
+        sources, codes, held = [0], _Codes(), list[list[Sequence[float | None]]]()
+        for facts in self._facts:
+            table = known.tables[facts.source]
+            if len(table.of):
+                told = (table.of, *facts.times(table), facts.signs(known, table, peers))
+                for row, more in zip(rows, told, strict=True):
+                    row += more
+            held.append(facts.values(table, codes) if len(table.of) else [])
+            sources.append(len(rows[0]))
         values = np.full((self._held, sources[-1]), np.nan)
-        for one, table, first, end in zip(self._facts, tables, sources, sources[1:], strict=False):
-            if first < end:
-                told = (table.of, *one.times(table), one.signs(known, table, peers))
-                for row, what in zip(facts[:, first:end], told, strict=True):
-                    row[:] = what
-                if columns := one.values(table, codes):
-                    values[: len(columns), first:end] = columns
-        return facts, values, sources
+        for first, end, columns in zip(sources, sources[1:], held, strict=False):
+            if columns:
+                values[: len(columns), first:end] = np.array(columns, np.float64)
+        return np.array(rows, np.int64), values, sources
 
     def _by_id(self, known: Known, facts: list[int], sources: Sequence[int]) -> list[int]:
         """Facts of one source and moment in the order of their ids."""
@@ -224,16 +227,16 @@ class _Facts:
         """When facts occurred, and when they were known."""
         return table.columns[self._at], table.columns[self._known]
 
-    def signs(self, known: Known, table: Table, peers: Sequence[Collection[str]]) -> list[int]:
+    def signs(self, known: Known, table: Table, peers: Sequence[Collection[str]]) -> Iterable[int]:
         """What facts are of, -1 where that of another lead is passed over."""
         own, alone, other = self._signs
         keys = self._keys(table)
         if known.alone and not any(peers):
-            return [*map(alone.__getitem__, keys)]
+            return map(alone.__getitem__, keys)
         near = peers or [()] * len(known.ids)
         mine = [own if one else alone for one in near]
         if known.alone and all(near):
-            return [*map(own.__getitem__, keys)]
+            return map(own.__getitem__, keys)
         if known.alone:
             return [mine[of][key] for of, key in zip(table.of, keys, strict=False)]
         return [
