@@ -26,7 +26,7 @@ from serving.scorer import Asked, Facts, Row, Score, Scorer
 from serving.store import Store
 from serving.together import Together
 
-INLINE_LEADS, INLINE_BYTES = 16, 256 * 1024
+INLINE_LEADS, INLINE_BYTES = 16, 64 * 1024
 """Larger requests are worked on in a thread, so that small ones need not wait for them."""
 
 
@@ -66,6 +66,10 @@ class Desk:
         if isinstance(told, Breach):
             raise told
         return told
+
+    def answer(self, body: bytes, request_id: str) -> Answer:
+        """The same for a body that is not read yet."""
+        return self.score(api.read_envelope(body), request_id)
 
     def scores(self, asked: Sequence[Question]) -> list[Answer | Breach]:
         """The same for requests, those that ask alike worked on together."""
@@ -240,13 +244,11 @@ def _check(lead_id: str, created_at: int, as_of: int) -> None:
 
 
 async def _score(request: Request) -> Response:
-    body = await read_body(request)
-    asked = api.read_envelope(body)
-    state = request.app.state
+    body, state = await read_body(request), request.app.state
 
     async def work() -> Answer:
         which, last = request.scope["request_id"], not request.scope["gate"].more_come
-        return await _worked(state, asked, len(body), which, last)
+        return await _worked(state, body, which, last)
 
     repeated = request.headers.get("idempotency-key")
     if repeated is not None and state.store is not None:
@@ -258,13 +260,15 @@ async def _score(request: Request) -> Response:
     return answer(told)
 
 
-async def _worked(state: Any, asked: api.Envelope, size: int, which: str, last: bool) -> Answer:
+async def _worked(state: Any, body: bytes, which: str, last: bool) -> Answer:
     """Score in this thread what is little, with what else comes now, and all else in another."""
-    scored = len(asked.leads) * (1 + (asked.since is not None) + len(asked.if_done))
     desk: Desk = state.desk
-    if scored <= INLINE_LEADS and size <= INLINE_BYTES and not desk.blocks:
-        return await desk.together.answer((asked, which), last=last)
-    return await in_thread(state.working, desk.score, asked, which)
+    if len(body) <= INLINE_BYTES and not desk.blocks:
+        asked = api.read_envelope(body)
+        scored = len(asked.leads) * (1 + (asked.since is not None) + len(asked.if_done))
+        if scored <= INLINE_LEADS:
+            return await desk.together.answer((asked, which), last=last)
+    return await in_thread(state.working, desk.answer, body, which)
 
 
 async def _past(request: Request) -> Response:
