@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from serving.api import ModelCard, Refused, ScoreAnswer
+from serving.handover import Handover
 from serving.ingest import IngestAnswer
 from serving.jobs import Job
 from serving.ledger import PastScore, PastScores
@@ -117,6 +118,10 @@ class Leadcast:
         assert found is not None
         return found
 
+    def hand_over(self, limit: int = 100) -> Handover:
+        """Whom to hand to sales now, as far as the policy has room; nothing is decided by it."""
+        return self._ask(Handover, "GET", "/v1/handover", params={"limit": limit})
+
     def current_score(self, lead_id: str) -> Entry:
         """The current score of a lead, as the work list has it."""
         return self._ask(Entry, "GET", _of(lead_id, "score"))
@@ -144,7 +149,7 @@ class Leadcast:
         return self._ask(Decisions, "GET", _of(lead_id, "decisions")).decisions
 
     def consent(self, lead_id: str, given: bool, **more: Any) -> Consented:
-        """Record whether a lead consents to being scored; ``more``: at, source."""
+        """Record whether a lead consents to being scored; ``more``: purpose, at, source."""
         return self._ask(Consented, "POST", _of(lead_id, "consent"), {"given": given, **more})
 
     def export(self, lead_id: str) -> Export:

@@ -1,9 +1,10 @@
-"""From a score to a grade, a route and a work list that fits the capacity of sales."""
+"""From a score to a grade and a route; and the policy that says so."""
 
 from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +12,6 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from msgspec import Meta
 
 from serving.lookup import places
@@ -27,26 +27,66 @@ _LETTERS: tuple[Grade, ...] = ("E", *(letter for letter, _ in reversed(GRADES)))
 _LEAST = [least for _, least in reversed(GRADES)]
 
 Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
 
 
-class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a policy's file."""
+
+
+class Territory(_Declared, frozen=True):
+    """Leads that have one of some values; ``capacity`` of them are worked on there at a time."""
+
+    values: Annotated[list[str], Meta(min_length=1)]
+    capacity: Count | None = None
+
+
+class Territories(_Declared, frozen=True):
+    """Where a lead belongs, by an attribute of it. Who belongs nowhere is not handed over."""
+
+    attribute: str
+    named: Annotated[dict[str, Territory], Meta(min_length=1)]
+
+
+class Owners(_Declared, frozen=True):
+    """How many leads an owner, an attribute of the lead, works on at a time; some otherwise."""
+
+    attribute: str
+    capacity: Count
+    of: dict[str, Count] = {}
+
+
+class Policy(_Declared, frozen=True):
     """What is done with a lead: the best ``sales`` are handed over, the last ``leave`` left alone.
 
     Both are shares of the reference population, so that a retrained model moves no one by itself.
     ``least_probability``: who is less likely is not handed over, whatever the deal; ``explore``: so
     many of those that would be nurtured are handed over nevertheless, always the same ones, so that
     outcomes tell what the policy misses.
+
+    The rest says for whom of them there is room (:mod:`serving.rooms`): ``capacity`` leads at a
+    time, in ``territories``, with ``owners``; with ``consent`` to be contacted.
     """
 
     sales: Share = 0.20
     leave: Share = 0.30
     least_probability: Share = 0.0
     explore: Share = 0.0
+    consent: Literal["unless_refused", "if_given"] = "unless_refused"
+    capacity: Count | None = None
+    territories: Territories | None = None
+    owners: Owners | None = None
 
     def __post_init__(self) -> None:
-        """Raises ``ValueError`` for shares that are more than all leads."""
+        """Raises ``ValueError`` for shares that are more than all leads, and for two territories
+        that have a value in common."""
         if min(self.sales, self.leave) < 0 or self.sales + self.leave > 1:
             raise ValueError("sales and leave are shares of the leads: at least 0, together 1")
+        named = self.territories.named.values() if self.territories else ()
+        values = Counter(value for one in named for value in one.values)
+        for value, times in values.items():
+            if times > 1:
+                raise ValueError(f"{value!r} is in two territories: leave it in one of them")
 
     @staticmethod
     def read(path: Path) -> Policy:
@@ -55,7 +95,20 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.toml.decode(path.read_bytes(), type=Policy)
         except (msgspec.MsgspecError, ValueError) as error:
             known = ", ".join(Policy.__struct_fields__)
-            raise ValueError(f"{path}: {error}: a policy has {known}, shares from 0 to 1") from None
+            raise ValueError(
+                f"{path}: {error}: a policy has {known}: see leadcast policy --help"
+            ) from None
+
+    @property
+    def attributes(self) -> list[str]:
+        """The attributes of a lead that it looks at."""
+        told = (self.territories, self.owners)
+        return list(dict.fromkeys(one.attribute for one in told if one is not None))
+
+    @property
+    def limited(self) -> bool:
+        """Whether there may be no room for a lead."""
+        return bool(self.attributes) or self.capacity is not None
 
     @property
     def by_standing(self) -> bool:
@@ -89,16 +142,3 @@ def standing(values: Floats, percentiles: Sequence[float] | Floats) -> Floats:
 def grade(standing: float) -> Grade:
     """The letter for a standing (0..100)."""
     return _LETTERS[bisect_right(_LEAST, standing)]
-
-
-def work_list(ranked: pd.DataFrame, capacity: int) -> pd.DataFrame:
-    """The list of ``score_table`` routed to an exact capacity instead of a share.
-
-    The first ``capacity`` leads go to sales; others that would have gone there are nurtured.
-    Raises ``ValueError`` for a negative capacity.
-    """
-    if capacity < 0:
-        raise ValueError("capacity is the number of leads that sales can take: 0 or more")
-    route = ranked["route"].replace({"sales": "nurture"}).to_list()
-    route[:capacity] = ["sales"] * min(capacity, len(route))
-    return ranked.assign(route=pd.Series(route, index=ranked.index, dtype="str"))

@@ -20,6 +20,7 @@ from features.outcomes import settled_at
 from features.schema import History
 from features.times import from_micros, iso, micros
 from serving.decide import Policy, grade
+from serving.rooms import fitted
 from serving.scorer import Amount, Deal, Scorer
 from training.bundle import Bundle
 from training.model import Prediction
@@ -93,7 +94,8 @@ def score_table(
     A lead is open when ``created_at < as_of`` and none of its outcomes is visible. Columns: rank,
     then those of :func:`score_columns`. Ranked by expected value (else probability), ties by
     lead_id. Raises :class:`features.language.DeclarationError` when the history lacks a column that
-    the model reads.
+    the model reads, and ``ValueError`` when it lacks an attribute that the policy looks at. Where
+    the policy says for how many there is room, the others are nurtured.
     """
     scorer, say = Scorer(bundle, policy), progress or (lambda _: None)
     open_then = (micros(history.leads["created_at"]) < as_of) & (settled_at(history) >= as_of)
@@ -109,7 +111,8 @@ def score_table(
     for table in score_chunks(scorer, (rows[start : start + CHUNK] for start in starts), reasons):
         made.append(table)
         say(0.5 + 0.5 * (len(made) - 1) / len(starts))
-    return _ranked(pa.concat_tables(made).to_pandas())
+    ranked = _ranked(pa.concat_tables(made).to_pandas())
+    return fitted(ranked, history, as_of, scorer.policy) if scorer.policy.limited else ranked
 
 
 def _worth(said: Prediction) -> dict[str, Any]:

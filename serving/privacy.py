@@ -17,13 +17,14 @@ _JSON = {*HELD.values(), "content", "problem"}
 
 
 class Consent(api.Strict, frozen=True):
-    """Whether a lead consents to a purpose; ``at`` (default: now) is when it said so.
+    """Whether a lead consents to a purpose: to be scored, or to be contacted by sales.
 
-    The latest word counts. ``source`` tells where it is on record.
+    ``at`` (default: now) is when it said so. The latest word counts. ``source`` tells where it is
+    on record.
     """
 
     given: bool
-    purpose: Literal["scoring"] = "scoring"
+    purpose: Literal["scoring", "contact"] = "scoring"
     at: api.Time | None = None
     source: api.KeptText | None = None
 

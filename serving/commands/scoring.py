@@ -167,6 +167,20 @@ def rehearse(
       leave = 0.30               the last share is left alone
       least_probability = 0.05   who is less likely is not handed over, whatever the deal
       explore = 0.02             so many of the nurtured are handed over, to learn from
+      consent = "if_given"       who has not agreed to be contacted is not; else: who refused
+
+    \b
+    And for how many there is room, handed over and still open:
+      capacity = 80              all together
+      [territories]
+      attribute = "country"      who is in none is not handed over
+      [territories.named.dach]
+      values = ["DE", "AT", "CH"]
+      capacity = 30              may be left out
+      [owners]
+      attribute = "owner"
+      capacity = 20              each, but:
+      of = { ann = 10 }
     """
     from serving.decide import Policy
     from serving.rehearsal import rehearse as rehearsed

@@ -35,10 +35,10 @@ async def _erase(request: Request) -> Response:
 OPERATIONS = (
     Operation(
         "consent", "POST", "/v1/leads/{lead_id:path}/consent", _consent,
-        "Record whether a lead consents to being scored", privacy.Consented, "ingest",
+        "Record whether a lead consents to being scored, or contacted", privacy.Consented, "ingest",
         asks=privacy.Consent,
         description="Without a word a lead may be scored; after the latest one says no, it is "
-        "refused by id until another says yes.",
+        "refused by id until another says yes. Who may be contacted, the policy says.",
         returns="What is on record", refuses=((409, "There is another word of that moment"),),
     ),
     Operation(

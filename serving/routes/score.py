@@ -16,6 +16,7 @@ from features.language import describe
 from features.times import duration_text, iso, now
 from serving import api
 from serving.cursor import Page
+from serving.decide import Policy
 from serving.http import answer, lead_of, read_body, store_of
 from serving.ledger import PastScores, entries, past_scores
 from serving.limits import in_thread
@@ -56,6 +57,11 @@ class Desk:
     def version(self) -> str:
         """That of the model."""
         return self._scorer.bundle.version
+
+    @property
+    def policy(self) -> Policy:
+        """By which it routes."""
+        return self._scorer.policy
 
     def score(self, asked: api.Envelope, request_id: str) -> Answer:
         """The answer of ``POST /v1/score``, and what the ledger says of it.

@@ -6,7 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving import worklist
+from serving import handover, worklist
 from serving.http import answer, lead_of, read_body, store_of
 from serving.limits import in_thread
 from serving.operation import Operation
@@ -19,6 +19,13 @@ async def _work_list(request: Request) -> Response:
     wanted = convert(worklist.Wanted, dict(request.query_params))
     store = store_of(request)
     return answer(await in_thread(request.app.state.working, worklist.work_list, store, wanted))
+
+
+async def _hand_over(request: Request) -> Response:
+    wanted = convert(handover.AtMost, dict(request.query_params))
+    store, state = store_of(request), request.app.state
+    told = await in_thread(state.working, handover.hand_over, store, state.desk.policy, wanted)
+    return answer(told)
 
 
 async def _current(request: Request) -> Response:
@@ -48,6 +55,16 @@ OPERATIONS = (
         "lead, or of another lead of its account, comes in, when another model takes over, and "
         "when it is a day old.",
         returns="A page of the list; with a capacity also where it cuts",
+    ),
+    Operation(
+        "hand_over", "GET", "/v1/handover", _hand_over,
+        "Whom to hand to sales now, as far as the policy has room", handover.Handover, "score",
+        query=handover.AtMost,
+        description="The best first, until everybody, their territory or their owner has as many "
+        "leads as the policy says; those count that were handed over (their latest decision is "
+        "sales) and are still open. Who was decided about is not proposed again. Nothing is "
+        "decided by asking: keep each that you hand over as a decision.",
+        returns="Whom, to whom, what they bring, and what kept the others",
     ),
     Operation(
         "current_score", "GET", "/v1/leads/{lead_id:path}/score", _current,

@@ -62,6 +62,14 @@ def loaded(directory: Path) -> bundle.Bundle:
     return bundle.load(directory)
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a new store may be: a file, and a database of a server."""
+    if request.param == "sqlite":
+        return str(tmp_path / "store.db")
+    return fresh(request.getfixturevalue("postgres"))
+
+
 @pytest.fixture(scope="session")
 def scorer(loaded: bundle.Bundle) -> Scorer:
     return Scorer(loaded)

@@ -1,4 +1,4 @@
-"""Grades and routes follow where a lead stands; capacity is kept to the lead."""
+"""Grades and routes follow where a lead stands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.decide import GRADES, Policy, grade, standing, work_list
+from serving.decide import GRADES, Policy, grade, standing
 
 
 def test_grades_cut_the_reference_population_as_declared() -> None:
@@ -48,22 +48,6 @@ def test_equals_stand_in_the_middle_and_outsiders_at_the_ends() -> None:
 def test_shares_that_cannot_be_are_refused(sales: float, leave: float) -> None:
     with pytest.raises(ValueError, match="shares"):
         Policy(sales, leave)
-
-
-@given(st.lists(st.sampled_from(["sales", "nurture", "leave"])), st.integers(0, 20))
-def test_capacity_is_kept_to_the_lead(routes: list[str], capacity: int) -> None:
-    ranked = pd.DataFrame({"route": pd.Series(routes, dtype="str")})
-    made = work_list(ranked, capacity)["route"].tolist()
-    taken = min(capacity, len(routes))
-    assert made[:taken] == ["sales"] * taken
-    assert "sales" not in made[taken:]
-    assert all(m == r or r == "sales" for m, r in zip(made[taken:], routes[taken:], strict=True))
-    assert ranked["route"].tolist() == routes
-
-
-def test_a_negative_capacity_is_refused() -> None:
-    with pytest.raises(ValueError, match="capacity"):
-        work_list(pd.DataFrame({"route": pd.Series([], dtype="str")}), -1)
 
 
 def test_a_policy_of_a_file_and_what_it_must_not_say(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from features.times import micros
 from serving.scorer import Scorer
 from serving.store import Store, StoreConflict, StoreUnavailable
 from serving.store.database import UnfitRow
-from tests.postgres import fresh
 from tests.serving.asking import Record, records
 
 LEAD = {"lead_id": "00123", "created_at": 5, "account_id": "acme", "attributes": {"size": 3.0}}
@@ -34,17 +33,9 @@ COLUMNS = {
 }
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a new store may be: a file, and a database of a server."""
-    if request.param == "sqlite":
-        return str(tmp_path / "store.db")
-    return fresh(request.getfixturevalue("postgres"))
-
-
 @pytest.fixture
-def store(place: str) -> Iterator[Store]:
-    store = Store(place)
+def store(new_place: str) -> Iterator[Store]:
+    store = Store(new_place)
     yield store
     store.close()
 
@@ -238,9 +229,9 @@ def test_who_writes_a_row_need_not_wait_for_thousands_of_others(store: Store) ->
         store.put(events=calls)
 
 
-def test_two_stores_of_one_place_agree(place: str) -> None:
+def test_two_stores_of_one_place_agree(new_place: str) -> None:
     """As two processes do: opened at once, each made or found the tables."""
-    stores = [Store(place) for _ in range(4)]
+    stores = [Store(new_place) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda one: one.put(**WHOLE)["events"][0], stores))
     assert sorted(found) == ["known"] * 3 + ["stored"]
@@ -263,23 +254,23 @@ def test_a_store_that_is_gone_is_missed_and_used_again_when_it_is_back(tmp_path:
     store.close()
 
 
-def test_a_store_of_a_newer_version_is_not_touched(store: Store, place: str) -> None:
+def test_a_store_of_a_newer_version_is_not_touched(store: Store, new_place: str) -> None:
     store.put(leads=[LEAD])
     store.close()
-    write_version(place, 1_000)
-    newer = Store(place)
+    write_version(new_place, 1_000)
+    newer = Store(new_place)
     with pytest.raises(StoreUnavailable, match="version 1000: update leadcast"):
         newer.open()
     newer.close()
 
 
-def write_version(place: str, number: int) -> None:
+def write_version(new_place: str, number: int) -> None:
     statement = f"INSERT INTO schema_version VALUES ({number})"
-    if is_postgres(place):
-        with postgres_server(place) as con:
+    if is_postgres(new_place):
+        with postgres_server(new_place) as con:
             con.execute(statement.encode())
         return
-    with closing(sqlite3.connect(place)) as con, con:
+    with closing(sqlite3.connect(new_place)) as con, con:
         con.execute(statement)
 
 
@@ -297,10 +288,10 @@ def test_a_record_without_its_id_is_refused(store: Store) -> None:
     assert store.read("00123", COLUMNS, account=False) is None
 
 
-def test_a_closed_store_opens_again_with_all_it_held(store: Store, place: str) -> None:
+def test_a_closed_store_opens_again_with_all_it_held(store: Store, new_place: str) -> None:
     store.put(leads=[LEAD], events=[CALL])
     store.close()
-    again = Store(place)
+    again = Store(new_place)
     facts = again.read("00123", COLUMNS, account=True)
     assert facts is not None
     assert len(facts.events) == 1
