@@ -25,6 +25,12 @@ PART = 100
 A commit takes the longer the more it brings to the disk.
 """
 
+APART = 0.004
+"""Seconds from the beginning of one commit to that of the next: what comes meanwhile shares it.
+
+As PostgreSQL's commit_delay; who comes after a quiet moment waits for nothing.
+"""
+
 _LATELY_SECONDS = 1.0
 _ATTEMPTS = 3
 
@@ -88,7 +94,7 @@ class Writer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting = PriorityQueue[_Job]()
-        self._few_at = -_LATELY_SECONDS
+        self._few_at, self._began = -_LATELY_SECONDS, -APART
         self._thread: Thread | None = None
         self._starting = Lock()
 
@@ -131,9 +137,12 @@ class Writer:
     def _next(self) -> list[_Job]:
         """What is written in the next transaction; nothing when the writer is to end."""
         jobs, size = list[_Job](), 0
+        time.sleep(max(0.0, self._began + APART - time.monotonic()))
         with suppress(Empty):
             while size < self._most():
                 job = self._waiting.get(block=not jobs)
+                if not jobs:
+                    self._began = time.monotonic()
                 if job.ends:
                     if jobs:
                         self._waiting.put(job)
