@@ -27,10 +27,10 @@ _REST, _SWEEP_REST = 0.5, 3.0
 _STALE = (
     "SELECT leads.lead_id FROM leads LEFT JOIN current_scores AS held "
     "ON held.lead_id = leads.lead_id WHERE (held.lead_id IS NULL OR held.model_version <> ? "
-    "OR held.as_of < ?) AND leads.created_at < ? AND NOT EXISTS "
-    "(SELECT 1 FROM outcomes WHERE outcomes.lead_id = leads.lead_id) AND coalesce((SELECT given "
-    "FROM consents WHERE consents.lead_id = leads.lead_id AND purpose = 'scoring' "
-    "ORDER BY at DESC LIMIT 1), 1) = 1 ORDER BY held.as_of, leads.lead_id LIMIT ?"
+    "OR coalesce(held.routed_by, '') <> ? OR held.as_of < ?) AND leads.created_at < ? "
+    "AND NOT EXISTS (SELECT 1 FROM outcomes WHERE outcomes.lead_id = leads.lead_id) "
+    "AND coalesce((SELECT given FROM consents WHERE consents.lead_id = leads.lead_id "
+    "AND purpose = 'scoring' ORDER BY at DESC LIMIT 1), 1) = 1 ORDER BY held.as_of, leads.lead_id LIMIT ?"
 )
 _ACCOUNT = (
     "SELECT lead_id FROM leads WHERE account_id IN "
@@ -42,7 +42,7 @@ class Refresher:
     """Keeps current scores, in a thread of its own that yields to whoever asks.
 
     Leads whose facts changed come first, each once however often it changed; then those that the
-    model, or the clock, has left behind, the oldest first.
+    model, the policy or the clock has left behind, the oldest first.
     """
 
     def __init__(self, store: Store) -> None:
@@ -91,7 +91,8 @@ class Refresher:
         if began < self._sweep_at:
             return False
         moment, most = now(), _SWEEP + len(self._failed)
-        found = self._store.rows(_STALE, (scorer.bundle.version, moment - AGE, moment, most))
+        served = scorer.bundle.version, scorer.policy.mark
+        found = self._store.rows(_STALE, (*served, moment - AGE, moment, most))
         stale = [lead for (lead,) in found if lead not in self._failed]
         if not stale:
             self._sweep_at = began + _SWEEP_SECONDS
@@ -151,15 +152,16 @@ def current(store: Store, scorer: Scorer, leads: Sequence[str], as_of: int) -> l
             continue
         if next(row for row in facts.leads if row[0] == lead)[created] < as_of:
             asked.append((lead, facts))
-    return [_row(one, as_of) for one in scorer.score(asked, as_of, REASONS)]
+    mark = scorer.policy.mark
+    return [_row(one, as_of, mark) for one in scorer.score(asked, as_of, REASONS)]
 
 
-def _row(score: Score, as_of: int) -> Row:
+def _row(score: Score, as_of: int, routed_by: str) -> Row:
     value, expected = score.value, score.expected_value
     return (
         score.lead_id, as_of, score.model_version,
         score.probability if expected is None else expected.mean, score.probability,
         *((None,) * 3 if value is None else (value.mean, value.low, value.high)),
         *((None,) * 3 if expected is None else (expected.mean, expected.low, expected.high)),
-        score.grade, score.route, msgspec.json.encode(score.reasons).decode(),
+        score.grade, score.route, msgspec.json.encode(score.reasons).decode(), routed_by,
     )  # fmt: skip

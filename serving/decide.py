@@ -100,6 +100,11 @@ class Policy(_Declared, frozen=True):
             ) from None
 
     @property
+    def mark(self) -> str:
+        """Another one where a lead may get another route."""
+        return f"{self.sales} {self.leave} {self.least_probability} {self.explore}"
+
+    @property
     def attributes(self) -> list[str]:
         """The attributes of a lead that it looks at."""
         told = (self.territories, self.owners)

@@ -52,8 +52,8 @@ OPERATIONS = (
         "work_list", "GET", "/v1/worklist", _work_list, "Whom to call next, by expected value",
         worklist.WorkList, "score", query=worklist.Wanted,
         description="Open leads with their current scores. A score is made anew when a fact of the "
-        "lead, or of another lead of its account, comes in, when another model takes over, and "
-        "when it is a day old.",
+        "lead, or of another lead of its account, comes in, when another model or policy takes "
+        "over, and when it is a day old.",
         returns="A page of the list; with a capacity also where it cuts",
     ),
     Operation(

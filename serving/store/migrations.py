@@ -61,4 +61,5 @@ VERSIONS: tuple[tuple[str, ...], ...] = (
         "body_digest TEXT NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (repeat_id)) {clustered}",
         "CREATE INDEX repeats_in_turn ON repeats (answered_at)",
     ),
+    ("ALTER TABLE current_scores ADD COLUMN routed_by TEXT",),
 )

@@ -56,6 +56,7 @@ _OWN = {
         "probability": "amount", "value": "amount?", "value_low": "amount?",
         "value_high": "amount?", "expected_value": "amount?", "expected_low": "amount?",
         "expected_high": "amount?", "grade": "text", "route": "text", "reasons": "text",
+        "routed_by": "text?",
     },
     "repeats": {
         "repeat_id": "key", "answered_at": "time", "body_digest": "text", "answer": "text",

@@ -40,7 +40,7 @@ def planted(store: Store, lead: str, text: str, events: int) -> None:
         "scores": [(lead, at, text, at, text, text, 0.5, 1.0, text, text, text)],
         "consents": [(lead, "scoring", at, 1, text)],
         "decisions": [(lead, text, at, text, text, text, text)],
-        "current_scores": [(lead, at, text, *[0.5] * 8, text, text, text)],
+        "current_scores": [(lead, at, text, *[0.5] * 8, text, text, text, text)],
     })  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from features.schema import History
 from features.times import DAY, instant, iso, now
 from serving import current, privacy, worklist
 from serving.current import Refresher
+from serving.decide import Policy
 from serving.scorer import Scorer
 from serving.store import Store
 from tests.bundles import shifted
@@ -140,6 +141,19 @@ def test_a_fact_an_outcome_and_a_word_change_the_list(store: Store, refresher: R
     refresher.changed([first])
     settle(refresher)
     assert first not in everyone(store)
+
+
+def test_another_policy_makes_routes_anew(
+    store: Store, scorer: Scorer, refresher: Refresher
+) -> None:
+    assert {one["route"] for one in everyone(store).values()} > {"sales"}
+    refresher.serve(Scorer(scorer.bundle, Policy(sales=1.0, leave=0.0)))
+    settle(refresher)
+    made = everyone(store)
+    assert {one["route"] for one in made.values()} == {"sales"}
+    refresher.serve(Scorer(scorer.bundle, Policy(sales=1.0, leave=0.0, capacity=3)))
+    settle(refresher)
+    assert everyone(store) == made, "room changes no route"
 
 
 def test_another_model_and_the_clock_make_scores_anew(
