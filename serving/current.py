@@ -30,7 +30,8 @@ _STALE = (
     "OR coalesce(held.routed_by, '') <> ? OR held.as_of < ?) AND leads.created_at < ? "
     "AND NOT EXISTS (SELECT 1 FROM outcomes WHERE outcomes.lead_id = leads.lead_id) "
     "AND coalesce((SELECT given FROM consents WHERE consents.lead_id = leads.lead_id "
-    "AND purpose = 'scoring' ORDER BY at DESC LIMIT 1), 1) = 1 ORDER BY held.as_of, leads.lead_id LIMIT ?"
+    "AND purpose = 'scoring' ORDER BY at DESC LIMIT 1), 1) = 1 "
+    "ORDER BY held.as_of, leads.lead_id LIMIT ?"
 )
 _ACCOUNT = (
     "SELECT lead_id FROM leads WHERE account_id IN "

@@ -10,6 +10,7 @@ import pandas as pd
 
 from features.schema import TABLES, History
 from features.times import iso, micros
+from serving.current import Refresher
 
 Record = dict[str, Any]
 
@@ -79,3 +80,9 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def settle(refresher: Refresher) -> None:
+    """Make all scores that are to be made."""
+    while refresher.step():
+        pass

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import pandas as pd
 import pytest
 
 from features import catalog
@@ -17,12 +18,14 @@ from features.schema import History
 from features.simulate import simulate
 from features.source import Population
 from features.times import DAY
+from serving import current
+from serving.current import Refresher
 from serving.run import serving
 from serving.scorer import Scorer
 from serving.store import Store
 from tests.bundles import shifted
 from tests.postgres import fresh
-from tests.serving.asking import Asking, free_port
+from tests.serving.asking import Asking, free_port, settle
 from training import bundle
 from training.dataset import build, labelled
 from training.model import train
@@ -60,6 +63,30 @@ def rival(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def loaded(directory: Path) -> bundle.Bundle:
     return bundle.load(directory)
+
+
+@pytest.fixture(scope="session")
+def newest(history: History) -> History:
+    """The newest 60 leads, and what is known of them."""
+    leads = history.leads.tail(60)
+    held: list[pd.DataFrame] = [history.events, history.changes, history.outcomes]
+    mine = [one[one["lead_id"].isin(leads["lead_id"])].reset_index(drop=True) for one in held]
+    return History(leads, *mine)
+
+
+@pytest.fixture
+def refreshing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Store, Scorer], Refresher]:
+    """Makes what refreshes scores without a rest, and has made them all."""
+    monkeypatch.setattr(current, "_REST", 0.0)
+    monkeypatch.setattr(current, "_SWEEP_REST", 0.0)
+
+    def made(store: Store, scorer: Scorer) -> Refresher:
+        refresher = Refresher(store)
+        refresher.serve(scorer)
+        settle(refresher)
+        return refresher
+
+    return made
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from features.outcomes import observed_until
 from features.schema import History
 from features.times import DAY, now
-from serving import current, handover, privacy, worklist
+from serving import handover, privacy, worklist
 from serving.client import Leadcast
 from serving.current import Refresher
 from serving.decide import Owners, Policy, Territories, Territory
@@ -114,27 +114,17 @@ def test_a_policy_of_a_file_and_a_value_in_two_territories(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def store(history: History, new_place: str) -> Iterator[Store]:
+def store(newest: History, new_place: str) -> Iterator[Store]:
     made = Store(new_place)
-    ids = history.leads["lead_id"].tail(80)
-    made.load(History(**{
-        name: (frame := getattr(history, name))[frame["lead_id"].isin(ids)].reset_index(drop=True)
-        for name in ("leads", "events", "changes", "outcomes")
-    }))  # fmt: skip
+    made.load(newest)
     yield made
     made.close()
 
 
 @pytest.fixture
-def scored(store: Store, loaded: Bundle, monkeypatch: pytest.MonkeyPatch) -> Refresher:
+def scored(store: Store, loaded: Bundle, refreshing: Callable[..., Refresher]) -> Refresher:
     """All open leads are routed to sales."""
-    monkeypatch.setattr(current, "_REST", 0.0)
-    monkeypatch.setattr(current, "_SWEEP_REST", 0.0)
-    made = Refresher(store)
-    made.serve(Scorer(loaded, Policy(sales=1.0, leave=0.0)))
-    while made.step():
-        pass
-    return made
+    return refreshing(store, Scorer(loaded, Policy(sales=1.0, leave=0.0)))
 
 
 def told(store: Store, policy: Policy, limit: int = 1_000) -> Handover:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,43 +20,21 @@ from serving.decide import Policy
 from serving.scorer import Scorer
 from serving.store import Store
 from tests.bundles import shifted
+from tests.serving.asking import settle
 from training import bundle
-
-LEADS = 60
-
-
-@pytest.fixture(scope="module")
-def some(history: History) -> History:
-    """The newest leads, and their accounts' others."""
-    leads = history.leads.tail(LEADS)
-    known = {"leads": leads}
-    for table in ("events", "changes", "outcomes"):
-        frame = getattr(history, table)
-        known[table] = frame[frame["lead_id"].isin(leads["lead_id"])].reset_index(drop=True)
-    return History(**known)
 
 
 @pytest.fixture
-def store(some: History, tmp_path: Path) -> Iterator[Store]:
+def store(newest: History, tmp_path: Path) -> Iterator[Store]:
     made = Store(tmp_path / "store.db")
-    made.load(some)
+    made.load(newest)
     yield made
     made.close()
 
 
 @pytest.fixture
-def refresher(store: Store, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> Refresher:
-    monkeypatch.setattr(current, "_REST", 0.0)
-    monkeypatch.setattr(current, "_SWEEP_REST", 0.0)
-    made = Refresher(store)
-    made.serve(scorer)
-    settle(made)
-    return made
-
-
-def settle(refresher: Refresher) -> None:
-    while refresher.step():
-        pass
+def refresher(store: Store, scorer: Scorer, refreshing: Callable[..., Refresher]) -> Refresher:
+    return refreshing(store, scorer)
 
 
 def listed(store: Store, **wanted: Any) -> Any:
@@ -70,11 +48,11 @@ def everyone(store: Store) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("refresher")
 def test_every_open_lead_has_its_score_and_no_other(
-    store: Store, scorer: Scorer, some: History
+    store: Store, scorer: Scorer, newest: History
 ) -> None:
     found = everyone(store)
-    settled = set(some.outcomes["lead_id"])
-    assert set(found) == set(some.leads["lead_id"]) - settled
+    settled = set(newest.outcomes["lead_id"])
+    assert set(found) == set(newest.leads["lead_id"]) - settled
     assert settled
     for lead, one in found.items():
         facts = store.read(lead, scorer.columns, scorer.account)
