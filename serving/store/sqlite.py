@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import cache
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from serving.scorer import Row
 from serving.store.database import Database, Session, StoreUnavailable, UnfitRow
 from serving.store.tables import COLUMNS
 
-_CHUNKS = (512, 64, 8, 1)
+_TOGETHER = 512
 _WAIT_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
 """So often at most who reads looks whether the file is still there; who writes looks each time."""
@@ -38,12 +38,10 @@ class _Session(Session):
     def insert(self, table: str, rows: Sequence[Row]) -> int:
         # Many rows a statement: at each step the interpreter is given to another thread, and
         # waiting to get it back costs more than the row.
-        before, at = self._connection.total_changes, 0
-        for size in _CHUNKS:
-            while len(rows) - at >= size:
-                values = list(chain.from_iterable(rows[at : at + size]))
-                self._connection.execute(_insert(table, size), values)
-                at += size
+        before = self._connection.total_changes
+        for start in range(0, len(rows), _TOGETHER):
+            some = rows[start : start + _TOGETHER]
+            self._connection.execute(_insert(table, len(some)), list(chain.from_iterable(some)))
         return self._connection.total_changes - before
 
 
@@ -148,7 +146,7 @@ class Sqlite(Database):
         return made
 
 
-@cache
+@lru_cache
 def _insert(table: str, count: int) -> str:
     row = f"({', '.join('?' * len(COLUMNS[table]))})"
     return f"INSERT INTO {table} VALUES {', '.join([row] * count)} ON CONFLICT DO NOTHING"
