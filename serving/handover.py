@@ -60,7 +60,6 @@ class AtMost(api.Strict, frozen=True):
 
 class _Candidate(NamedTuple):
     lead_id: str
-    worth: float
     decided: bool
     consent: bool | None
     held: dict[str, Any]
@@ -140,9 +139,9 @@ def _candidates(store: Store, policy: Policy) -> Iterator[_Candidate]:
 
 
 def _candidate(names: Sequence[str], row: Row) -> _Candidate:
-    lead, worth, decided, given, attributes, *changed = row
+    lead, _, decided, given, attributes, *changed = row
     consent = None if given is None else bool(given)
-    return _Candidate(lead, worth, decided is not None, consent, _held(names, attributes, changed))
+    return _Candidate(lead, decided is not None, consent, _held(names, attributes, changed))
 
 
 def _held(names: Sequence[str], attributes: str, changed: Sequence[str | None]) -> dict[str, Any]:
