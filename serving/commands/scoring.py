@@ -90,7 +90,8 @@ def batch(bundle: Path, features: Path, out: Path, reasons: int, policy: Path | 
     """Score features that are computed already: millions of rows, Parquet to Parquet.
 
     The scores come in the order of the rows, in bounded memory, on all cores; they are those that
-    the service gives for the same features.
+    the service gives for the same features. For how many a policy has room is not looked at: rows
+    of features have no owner and no territory.
     """
     from serving.batch import score_parquet
     from serving.decide import Policy
