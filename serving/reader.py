@@ -36,10 +36,11 @@ class Reader:
 
     def __init__(self, features: FeatureSet, columns: Mapping[str, Sequence[str]]) -> None:
         self._columns = columns
-        self._numbers = {
-            (feature.source, feature.column)
+        self.numbers: set[tuple[str, str]] = {
+            (source, name)
             for feature in features.features
-            if feature.type == "number" and feature.aggregate != "distinct"
+            for source, name, kind in feature.reads
+            if kind == "number"
         }
         self._read = {(table, name) for table, names in columns.items() for name in names}
 
@@ -67,7 +68,7 @@ class Reader:
         for name, value in held.items():
             if value is None or value == "":
                 continue
-            number = (table, name) in self._numbers
+            number = (table, name) in self.numbers
             if (table, name) in self._read and type(value) in _WRONG[number]:
                 raise _misread(number, path + name)
             made[name] = str(value).lower() if isinstance(value, bool) else value
@@ -118,7 +119,7 @@ class Reader:
     ) -> list[float | str | None]:
         """One attribute or property of each; empty text is missing, booleans are text."""
         values = [*map(dict.get, held, repeat(name))]
-        number, kinds = (table, name) in self._numbers, {*map(type, values)}
+        number, kinds = (table, name) in self.numbers, {*map(type, values)}
         if not kinds.isdisjoint(_WRONG[number]):
             place = next(at for at, one in enumerate(values) if type(one) in _WRONG[number])
             raise _misread(number, named(f"{beside}.{name}")(place))
