@@ -14,10 +14,10 @@ from features.times import DAY, HOUR, MINUTE, SECOND, instant
 UNREAD = np.iinfo(np.int64).min
 """In the place of a time that :func:`instants` does not read."""
 
-_DIGIT, _T, _DOT, _PLUS, _MINUS, _ZULU, _DASH, _COLON = b"0T.+-Z-:"
+_ZERO, _NINE, _T, _DOT, _PLUS, _MINUS, _ZULU, _DASH, _COLON = b"09T.+-Z-:"
 _LINE = ord("\n")
 _FIRST, _AFTER = instant("1900-01-01"), instant("2200-01-01")
-_SHORTEST = len("2024-05-01T00:00:00Z")
+SHORTEST = len("2024-05-01T00:00:00Z")
 
 
 def instants(texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], bool]:
@@ -40,7 +40,7 @@ def _read(text: Any, made: Any) -> bool:
         end = start
         while end < len(text) and text[end] != _LINE:
             end += 1
-        made[number] = _moment(text[start:end]) if end - start >= _SHORTEST else UNREAD
+        made[number] = moment(text, start, end) if end - start >= SHORTEST else UNREAD
         every = every and made[number] != UNREAD
         start = end + 1
     if start != len(text) + 1 and len(made):  # a line's end within: nobody knows which is which
@@ -50,28 +50,32 @@ def _read(text: Any, made: Any) -> bool:
 
 
 @compiled
-def _moment(text: Any) -> int:
-    """Microseconds of a time that is plain, and else :data:`UNREAD`."""
-    year, month, day = _digits(text, 0, 4), _digits(text, 5, 2), _digits(text, 8, 2)
-    hour, minute, second = _digits(text, 11, 2), _digits(text, 14, 2), _digits(text, 17, 2)
-    if text[4] != _DASH or text[7] != _DASH or text[10] != _T:
+def moment(text: Any, start: int, end: int) -> int:
+    """Microseconds of a time that is plain, and else :data:`UNREAD`; it has enough bytes.
+
+    ``text[start:end]``, of an array or of what a pointer points to.
+    """
+    year, month = _digits(text, start, 4), _digits(text, start + 5, 2)
+    day, hour = _digits(text, start + 8, 2), _digits(text, start + 11, 2)
+    minute, second = _digits(text, start + 14, 2), _digits(text, start + 17, 2)
+    if text[start + 4] != _DASH or text[start + 7] != _DASH or text[start + 10] != _T:
         return UNREAD
-    if text[13] != _COLON or text[16] != _COLON:
+    if text[start + 13] != _COLON or text[start + 16] != _COLON:
         return UNREAD
     if not (1900 <= year < 2200 and 1 <= month <= 12 and 1 <= day <= _days(year, month)):
         return UNREAD
     if not (0 <= hour < 24 and 0 <= minute < 60 and 0 <= second < 60):
         return UNREAD
-    place, fraction, unit = 19, 0, SECOND
+    place, fraction, unit = start + 19, 0, SECOND
     if text[place] == _DOT:
         place += 1
-        while place < len(text) and 0 <= text[place] - _DIGIT < 10 and unit > 1:
+        while place < end and _ZERO <= text[place] <= _NINE and unit > 1:
             unit //= 10
-            fraction += (text[place] - _DIGIT) * unit
+            fraction += (text[place] - _ZERO) * unit
             place += 1
         if unit == SECOND:
             return UNREAD
-    offset = _offset(text, place)
+    offset = _offset(text, place, end)
     if offset == DAY:
         return UNREAD
     whole = _day(year, month, day) * DAY + hour * HOUR + minute * MINUTE + second * SECOND
@@ -84,17 +88,16 @@ def _digits(text: Any, first: int, count: int) -> int:
     """The number of some digits, below 0 where there are others than digits."""
     made = 0
     for place in range(first, first + count):
-        digit = text[place] - _DIGIT
-        if digit < 0 or digit > 9:
+        if not _ZERO <= text[place] <= _NINE:
             return -1
-        made = 10 * made + digit
+        made = 10 * made + text[place] - _ZERO
     return made
 
 
 @compiled
-def _offset(text: Any, place: int) -> int:
-    """Microseconds of the offset that begins at a place and ends the text; a day for no such."""
-    left = len(text) - place
+def _offset(text: Any, place: int, end: int) -> int:
+    """Microseconds of the offset that is all from a place to the end; a day for no such."""
+    left = end - place
     if left == 1 and text[place] == _ZULU:
         return 0
     if left != 6 or text[place + 3] != _COLON:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import repeat
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -21,6 +21,9 @@ from serving.reasons import Reason, Reasons, Value
 from serving.trees import Tabled
 from training.bundle import Bundle
 from training.model import Prediction
+
+if TYPE_CHECKING:
+    from serving.plain import Asked as Plainly
 
 Floats = npt.NDArray[np.float64]
 Row = tuple[Any, ...]
@@ -125,7 +128,7 @@ class Scorer:
         self.bundle = bundle
         self.features = bundle.model.features
         self.account = any(feature.scope != "lead" for feature in self.features.features)
-        self._reveals = frozenset(bundle.about.reveals)
+        self.reveals = frozenset(bundle.about.reveals)
         self.reasons = Reasons(self.features)
         self.policy = policy or Policy()
         self._tabled = _tabled(bundle)
@@ -136,14 +139,14 @@ class Scorer:
         )
 
     @cached_property
-    def _engine(self) -> Leads:
+    def engine(self) -> Leads:
         """Not needed for a list; refuses features that the history of some leads does not hold."""
         return Leads(self.features)
 
     @cached_property
     def columns(self) -> dict[str, tuple[str, ...]]:
         """What each row of leads, events, changes and outcomes holds, in order."""
-        read = self._engine.columns
+        read = self.engine.columns
         # What tells the outcome is dropped by its kind, even if no feature looks at kinds.
         return {**read, "events": tuple(dict.fromkeys((*read["events"], "kind")))}
 
@@ -156,13 +159,13 @@ class Scorer:
         if not isinstance(asked, Known):
             asked = known_of([(lead_id, vars(facts)) for lead_id, facts in asked], self.columns)
         kinds = asked.tables["events"].columns[self._kind]
-        if self._reveals.isdisjoint(kinds):
+        if self.reveals.isdisjoint(kinds):
             return asked
-        return asked.keeping("events", [kind not in self._reveals for kind in kinds])
+        return asked.keeping("events", [kind not in self.reveals for kind in kinds])
 
     def vectors(self, asked: Asked, as_of: int) -> Vectors:
         """The features of leads at ``as_of`` (microseconds), each by its own facts alone."""
-        return self._engine.vectors(self._known(asked), as_of)
+        return self.engine.vectors(self._known(asked), as_of)
 
     def vector(self, lead_id: str, facts: Facts, as_of: int) -> Row:
         """The features of a lead at ``as_of`` (microseconds), in the order of ``features``."""
@@ -183,8 +186,9 @@ class Scorer:
         would say after one event of each of these kinds, just before ``as_of``.
         """
         known = self._known(asked)
-        vectors = self._engine.vectors(known, as_of)
-        made = self.told(known.ids, as_of, self._encoded(vectors), vectors.value, reasons)
+        vectors = self.engine.vectors(known, as_of)
+        moments, matrix = repeat(iso(as_of)), self._encoded(vectors)
+        made = self.told(known.ids, moments, matrix, vectors.value, reasons)
         if not vector and since is None and not if_done:
             return made
         more: list[dict[str, Any]] = [{} for _ in made]
@@ -216,7 +220,7 @@ class Scorer:
         found: list[Changed | None] = [None] * len(created)
         if not there:
             return found
-        then = self._engine.vectors(known, since)
+        then = self.engine.vectors(known, since)
         said, earlier = self.explained(self._encoded(then)[there])
         _, today = self.explained(self._encoded(vectors)[there])
         moved = self.reasons.moved(
@@ -234,7 +238,7 @@ class Scorer:
         made: list[dict[str, Prospect]] = [{} for _ in known.ids]
         for kind in kinds:
             after = self._known(self._with_event(known, kind, as_of))
-            said = self.predict(self._encoded(self._engine.vectors(after, as_of)))
+            said = self.predict(self._encoded(self.engine.vectors(after, as_of)))
             for prospects, one in zip(made, _prospects(said), strict=True):
                 prospects[kind] = one
         return made
@@ -251,31 +255,55 @@ class Scorer:
     def _encoded(self, vectors: Vectors) -> Floats:
         return self.bundle.model.encoder.coded(vectors.numbers, vectors.texts)
 
+    def plainly(self, asked: Plainly) -> list[Score]:
+        """Score the leads of plain requests."""
+        named = {at: iso(at) for at in {*asked.as_of}}
+        moments = [named[at] for at in asked.as_of]
+        counts = {*asked.reasons}
+        if len(counts) == 1:
+            return self.told(asked.ids, moments, asked.matrix, asked.value, *counts)
+        each = np.repeat(asked.reasons, asked.sizes)
+        made: dict[int, Score] = {}
+        for count in counts:
+            rows = np.flatnonzero(each == count).tolist()
+            some = self.told(
+                [asked.ids[row] for row in rows], [moments[row] for row in rows],
+                asked.matrix[rows], partial(_of_rows, asked.value, rows), count,
+            )  # fmt: skip
+            made.update(zip(rows, some, strict=True))
+        return [made[row] for row in range(len(asked.ids))]
+
     def told(
         self,
         ids: Sequence[str],
-        as_of: int,
+        moments: Iterable[str],
         matrix: Floats,
         value: Callable[[int, int], Value],
         reasons: int,
     ) -> list[Score]:
-        """Score encoded rows (n, features); ``value(row, column)`` is what was encoded."""
+        """Score encoded rows (n, features), each as of a moment.
+
+        ``value(row, column)`` is what was encoded.
+        """
         if not len(ids):
             return []
-        made = self._explained(matrix, value, reasons) if reasons else self._plain(matrix)
+        made = self._explained(matrix, value, reasons) if reasons else self._unexplained(matrix)
         said, parts, why = made
-        moment, version, route = iso(as_of), self.bundle.version, self.policy.route
+        version, route = self.bundle.version, self.policy.route
         return [
             Score(lead_id, moment, chance, worth, expected, base, fit, engagement, told,
                   grade(place), route(place, chance, lead_id), version)
-            for lead_id, chance, worth, expected, (base, fit, engagement), told, place in zip(
-                ids, said.probability.tolist(), *_amounts(said), parts, why,
+            for lead_id, moment, chance, worth, expected, (base, fit, engagement), told, place
+            in zip(
+                ids, moments, said.probability.tolist(), *_amounts(said), parts, why,
                 self.places(said).tolist(),
                 strict=False,  # what is the same for all has no end
             )
         ]  # fmt: skip
 
-    def _plain(self, matrix: Floats) -> tuple[Prediction, Iterable[Parts], Iterable[list[Reason]]]:
+    def _unexplained(
+        self, matrix: Floats
+    ) -> tuple[Prediction, Iterable[Parts], Iterable[list[Reason]]]:
         return self.predict(matrix), repeat((None, None, None)), map(list, repeat(()))
 
     def _explained(
@@ -303,6 +331,12 @@ class Scorer:
         if expected is None or self._worth is None:
             return standing(said.probability, self._chance)
         return standing(expected, self._worth)
+
+
+def _of_rows(
+    value: Callable[[int, int], Value], rows: Sequence[int], row: int, column: int
+) -> Value:
+    return value(rows[row], column)
 
 
 def _prospects(said: Prediction) -> list[Prospect]:

@@ -49,17 +49,23 @@ _SHORT = 32
 
 
 @compiled
-def ordered(facts: Any, sources: Any, as_of: int, leads: int) -> Any:
+def _visible(facts: Any, fact: int, as_of: Any) -> bool:
+    until = as_of[facts[0, fact]]
+    return facts[1, fact] < until and facts[2, fact] < until and facts[3, fact] >= 0
+
+
+@compiled
+def ordered(facts: Any, sources: Any, as_of: Any, leads: int) -> Any:
     """The visible facts, lead by lead and source by source, the oldest first.
 
     ``facts`` (4, n): which lead each is of, when it occurred, when it was known, and its sign, -1
-    for none; those of source s are ``sources[s]:sources[s + 1]``. Returns their numbers, where
-    those of each lead begin (leads + 1), and the starts and ends (m, 2) of runs of one moment,
-    within which they are in the order of their numbers.
+    for none; those of source s are ``sources[s]:sources[s + 1]``, and lead i is seen as of
+    ``as_of[i]``. Returns their numbers, where those of each lead begin (leads + 1), and the starts
+    and ends (m, 2) of runs of one moment, within which they are in the order of their numbers.
     """
     starts = np.zeros(leads + 1, np.int64)
     for fact in range(facts.shape[1]):
-        if facts[1, fact] < as_of and facts[2, fact] < as_of and facts[3, fact] >= 0:
+        if _visible(facts, fact, as_of):
             starts[facts[0, fact] + 1] += 1
     starts = np.cumsum(starts)
     order, ends = np.empty(starts[leads], np.int64), starts.copy()
@@ -68,7 +74,7 @@ def ordered(facts: Any, sources: Any, as_of: int, leads: int) -> Any:
     for source in range(len(sources) - 1):
         begins = ends.copy()
         for fact in range(sources[source], sources[source + 1]):
-            if facts[1, fact] < as_of and facts[2, fact] < as_of and facts[3, fact] >= 0:
+            if _visible(facts, fact, as_of):
                 order[ends[facts[0, fact]]] = fact
                 ends[facts[0, fact]] += 1
         for lead in range(leads):
@@ -104,7 +110,7 @@ def _oldest_first(order: Any, first: int, end: int, at: Any, runs: Any, many: in
 @compiled
 def aggregates(
     program: Any, places: Any, belongs: Any, order: Any, start: Any, facts: Any, values: Any,
-    as_of: int, made: Any,
+    moments: Any, made: Any,
 ) -> None:  # fmt: skip
     """Put what instructions say of n leads into their ``places`` of ``made`` (n, columns).
 
@@ -113,7 +119,8 @@ def aggregates(
     ``program`` (instructions, 7): operation, two selections, column, window, longer window, and
     what else it takes. The facts of lead i are ``order[start[i]:start[i + 1]]``, those of a source
     oldest first: see :func:`ordered`. They hold ``values`` (columns, facts), and their signs are
-    the rows of ``belongs`` (signs, selections) that tell which selections they are of.
+    the rows of ``belongs`` (signs, selections) that tell which selections they are of. ``moments``
+    (n,) are those that leads are seen as of.
     """
     at, signs = facts[1], facts[3]
     leads, selections = len(start) - 1, belongs.shape[1]
@@ -123,7 +130,7 @@ def aggregates(
     chosen, sizes = np.empty((selections, most), np.int64), np.empty(selections, np.int64)
     scratch = np.empty(2 * most, np.int64)
     for lead in range(leads):
-        sizes[:] = 0
+        sizes[:], as_of = 0, moments[lead]
         for fact in order[start[lead] : start[lead + 1]]:
             sign = signs[fact]
             for selection in range(selections):

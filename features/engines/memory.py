@@ -78,31 +78,36 @@ class Leads:
     def __init__(self, features: FeatureSet) -> None:
         one_lead_only(features)
         self.columns = {name: reads(features, name) for name in KEYS}
-        self._width = len(features)
+        self.width = len(features)
         placed = list(enumerate(features.features))
         told = [(place, one) for place, one in placed if one.of_facts]
         self._selections = _Selections([one for _, one in told])
-        self._facts = [
-            _Facts(source, self.columns[source], [one for _, one in told], self._selections)
+        self.facts = [
+            Facts(source, self.columns[source], [one for _, one in told], self._selections)
             for source in dict.fromkeys(one.source for _, one in told)
         ]
-        sources = {one.source: number for number, one in enumerate(self._facts)}
-        self._held = max((len(one.held) for one in self._facts), default=0)
-        self._together = any(one.scope != "lead" for _, one in told)
-        self._places = np.array([place for place, _ in told], dtype=np.int64)
-        self._program = np.array(
-            [_instruction(one, self._selections, self._facts[sources[one.source]])
+        sources = {one.source: number for number, one in enumerate(self.facts)}
+        self._held = max((len(one.held) for one in self.facts), default=0)
+        self.shared = any(one.scope != "lead" for _, one in told)
+        self.places = np.array([place for place, _ in told], dtype=np.int64)
+        self.program = np.array(
+            [_instruction(one, self._selections, self.facts[sources[one.source]])
              for _, one in told],
             dtype=np.int64,
         ).reshape(len(told), _WIDTH)  # fmt: skip
-        self._named = [
+        self.named = [
             (place, sources[one.source], self.columns[one.source].index(str(one.column)))
             for place, one in told
             if one.type == "text"
         ]
-        self._which = np.array([place for place, *_ in self._named], dtype=np.int64)
-        self._own = _Own([(place, one) for place, one in placed if not one.of_facts],
+        self._which = np.array([place for place, *_ in self.named], dtype=np.int64)
+        self.own = Own([(place, one) for place, one in placed if not one.of_facts],
                          self.columns["leads"])  # fmt: skip
+
+    @property
+    def belongs(self) -> npt.NDArray[np.bool_]:
+        """Which selections facts of each sign are of (signs, selections); it grows."""
+        return self._selections.table
 
     def known(self, asked: Sequence[tuple[str, Tables]]) -> Known:
         """What plain rows tell of leads: see :func:`features.engines.known.known_of`."""
@@ -114,19 +119,20 @@ class Leads:
         For account features, ``known`` also holds the other leads of their accounts; what is of
         other leads still is passed over.
         """
-        made = np.empty((len(known.ids), self._width))
+        made = np.empty((len(known.ids), self.width))
         known, peers = self._by_then(known, as_of)
-        texts = self._own.fill(made, known, as_of)
-        if len(self._program):
+        texts = self.own.fill(made, known, as_of)
+        if len(self.program):
             facts, values, sources = self._laid_out(known, peers)
-            order, ends, runs = ordered(facts, np.array(sources), as_of, len(known.ids))
+            moments = np.full(len(known.ids), as_of)
+            order, ends, runs = ordered(facts, np.array(sources), moments, len(known.ids))
             for start, end in runs.tolist():
                 order[start:end] = self._by_id(known, order[start:end].tolist(), sources)
             table = self._selections.table  # after the facts, whose signs are its rows
-            aggregates(self._program, self._places, table, order, ends, facts, values, as_of, made)
+            aggregates(self.program, self.places, table, order, ends, facts, values, moments, made)
             which = made[:, self._which].T.tolist()  # of the facts tells each text
-            for (place, number, column), chosen in zip(self._named, which, strict=True):
-                held = known.tables[self._facts[number].source].columns[column]
+            for (place, number, column), chosen in zip(self.named, which, strict=True):
+                held = known.tables[self.facts[number].source].columns[column]
                 first = sources[number]
                 texts[place] = [None if one != one else held[int(one) - first] for one in chosen]
         return Vectors(made, texts)
@@ -137,10 +143,10 @@ class Leads:
         None of them where no feature looks at them, or there is no account.
         """
         created = known.column(CREATED)
-        if known.alone and not self._together and max(created, default=0) < as_of:
+        if known.alone and not self.shared and max(created, default=0) < as_of:
             return known, ()
         there = [at is not None and at < as_of for at in created]
-        if not self._together:
+        if not self.shared:
             return _without(known, there), ()
         accounts = known.column(ACCOUNT)
         peers: list[set[str]] = [set() for _ in known.ids]
@@ -158,7 +164,7 @@ class Leads:
         """Facts (4, n) and what they hold (columns, n), and where those of each source begin."""
         rows: list[list[int]] = [[], [], [], []]
         sources, codes, held = [0], _Codes(), list[list[Sequence[float | None]]]()
-        for facts in self._facts:
+        for facts in self.facts:
             table = known.tables[facts.source]
             if len(table.of):
                 told = (table.of, *facts.times(table), facts.signs(known, table, peers))
@@ -175,8 +181,8 @@ class Leads:
     def _by_id(self, known: Known, facts: list[int], sources: Sequence[int]) -> list[int]:
         """Facts of one source and moment in the order of their ids."""
         number = bisect_right(sources, facts[0]) - 1
-        columns = known.tables[self._facts[number].source].columns
-        leads, ids = columns[LEAD], columns[self._facts[number].id]
+        columns = known.tables[self.facts[number].source].columns
+        leads, ids = columns[LEAD], columns[self.facts[number].id]
         first = sources[number]
         return sorted(facts, key=lambda fact: (leads[fact - first], ids[fact - first]))
 
@@ -200,7 +206,7 @@ def _without(known: Known, there: Sequence[bool]) -> Known:
     return replace(known, own=own, alone=False)
 
 
-class _Facts:
+class Facts:
     """The facts of one source: in which columns of their rows what is.
 
     ``held`` are the columns whose values are aggregated, texts as codes.
@@ -216,16 +222,16 @@ class _Facts:
         self.source = source
         self.held = list(kinds)
         self.id = columns.index(ID[source])
-        self._read = [(columns.index(str(name)), coded) for name, coded in kinds]
-        self._at, self._known = columns.index(AT[source]), columns.index(KNOWN[source])
+        self.read = [(columns.index(str(name)), coded) for name, coded in kinds]
+        self.at, self.known = columns.index(AT[source]), columns.index(KNOWN[source])
         fields = selections.fields(source)
-        self._fields = [columns.index(name) for name in fields]
+        self.fields = [columns.index(name) for name in fields]
         self._signs = tuple(_Signs(selections, source, fields, role)
                             for role in (_OWN, _ALONE, _OTHER))  # fmt: skip
 
     def times(self, table: Table) -> tuple[Sequence[int], Sequence[int]]:
         """When facts occurred, and when they were known."""
-        return table.columns[self._at], table.columns[self._known]
+        return table.columns[self.at], table.columns[self.known]
 
     def signs(self, known: Known, table: Table, peers: Sequence[Collection[str]]) -> Iterable[int]:
         """What facts are of, -1 where that of another lead is passed over."""
@@ -244,19 +250,27 @@ class _Facts:
             for of, lead, key in zip(table.of, table.columns[LEAD], keys, strict=False)
         ]
 
+    def sign(self, shared: bool, held: Sequence[str | None]) -> int:
+        """That of a lead's own fact, by what it holds in the columns ``fields``.
+
+        ``shared``: its account is known, and looked at.
+        """
+        key = held[0] if len(held) == 1 else tuple(held)
+        return self._signs[_OWN if shared else _ALONE][key]
+
     def _keys(self, table: Table) -> Iterable[Any]:
         """What each fact holds in the columns that selections look at."""
-        if len(self._fields) == 1:
-            return table.columns[self._fields[0]]
-        if not self._fields:
+        if len(self.fields) == 1:
+            return table.columns[self.fields[0]]
+        if not self.fields:
             return repeat((), len(table.of))
-        return zip(*(table.columns[field] for field in self._fields), strict=True)
+        return zip(*(table.columns[field] for field in self.fields), strict=True)
 
     def values(self, table: Table, codes: _Codes) -> list[Sequence[float | None]]:
         """The columns that are aggregated, their texts as codes."""
         return [
             [*map(codes.__getitem__, table.columns[column])] if coded else table.columns[column]
-            for column, coded in self._read
+            for column, coded in self.read
         ]
 
 
@@ -340,7 +354,7 @@ def _wanted(feature: Feature) -> tuple[_Selection, _Selection]:
     return mine, mine
 
 
-def _instruction(feature: Feature, selections: _Selections, facts: _Facts) -> tuple[int, ...]:
+def _instruction(feature: Feature, selections: _Selections, facts: Facts) -> tuple[int, ...]:
     first, second = map(selections.number, _wanted(feature))
     column = PLACE
     if feature.column is not None and feature.type == "number":
@@ -351,7 +365,7 @@ def _instruction(feature: Feature, selections: _Selections, facts: _Facts) -> tu
     return OPERATIONS.index(feature.aggregate), first, second, column, window, against, extra
 
 
-class _Own:
+class Own:
     """What a lead's own row holds: its attributes and its age."""
 
     def __init__(self, features: Sequence[tuple[int, Feature]], columns: Sequence[str]) -> None:
@@ -359,18 +373,18 @@ class _Own:
                  for place, one in features if one.aggregate != "age"]  # fmt: skip
         numbers = [(at, column) for at, kind, column in named if kind == "number"]
         ages = [place for place, one in features if one.aggregate == "age"]
-        self._places = np.array([*(at for at, _ in numbers), *ages], np.int64)
-        self._numbers, self._ages = [column for _, column in numbers], len(ages)
-        self._texts = [(place, column) for place, kind, column in named if kind == "text"]
+        self.places = np.array([*(at for at, _ in numbers), *ages], np.int64)
+        self.numbers, self.ages = [column for _, column in numbers], len(ages)
+        self.texts = [(place, column) for place, kind, column in named if kind == "text"]
 
     def fill(self, made: Floats, known: Known, as_of: int) -> dict[int, Sequence[str | None]]:
         """Set the numbers of leads (n, features); their texts, by column."""
-        if len(self._places):
-            created = known.column(CREATED) if self._ages else ()
+        if len(self.places):
+            created = known.column(CREATED) if self.ages else ()
             age = [None if at is None else (as_of - at) / DAY for at in created]
-            columns = [*map(known.column, self._numbers), *[age] * self._ages]
-            put(made, self._places, np.array(columns, np.float64))
-        return {place: known.column(column) for place, column in self._texts}
+            columns = [*map(known.column, self.numbers), *[age] * self.ages]
+            put(made, self.places, np.array(columns, np.float64))
+        return {place: known.column(column) for place, column in self.texts}
 
 
 def run(

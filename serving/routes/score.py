@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
-from itertools import islice
+from itertools import compress, islice
 from typing import Any
 
 import msgspec
@@ -21,6 +22,8 @@ from serving.http import answer, lead_of, read_body, store_of
 from serving.ledger import PastScores, entries, past_scores
 from serving.limits import in_thread
 from serving.operation import Operation
+from serving.plain import Asked as Plainly
+from serving.plain import Plain
 from serving.problems import Breach, convert, invalid
 from serving.reader import Reader
 from serving.scorer import Asked, Facts, Row, Score, Scorer
@@ -31,8 +34,8 @@ INLINE_LEADS, INLINE_BYTES = 16, 64 * 1024
 """Larger requests are worked on in a thread, so that small ones need not wait for them."""
 
 
-Question = tuple[api.Envelope, str]
-"""What is asked for, and the request's id."""
+Question = tuple[bytes, str]
+"""What is asked for, as it came, and the request's id."""
 
 Answer = tuple[bytes, list[Row]]
 """What is answered, and what the ledger says of it."""
@@ -52,6 +55,7 @@ class Desk:
         self.reader = Reader(scorer.features, scorer.columns)
         self.blocks = store is not None and store.remote
         self.together = Together[Question, Answer](self.scores)
+        self._plain = _plain(scorer, self.reader)
 
     @property
     def version(self) -> str:
@@ -63,49 +67,80 @@ class Desk:
         """By which it routes."""
         return self._scorer.policy
 
-    def score(self, asked: api.Envelope, request_id: str) -> Answer:
+    def answer(self, body: bytes, request_id: str) -> Answer:
         """The answer of ``POST /v1/score``, and what the ledger says of it.
 
         Raises :class:`serving.problems.Breach`.
         """
-        [told] = self.scores([(asked, request_id)])
+        [told] = self.scores([(body, request_id)])
         if isinstance(told, Breach):
             raise told
         return told
 
-    def answer(self, body: bytes, request_id: str) -> Answer:
-        """The same for a body that is not read yet."""
-        return self.score(api.read_envelope(body), request_id)
-
     def scores(self, asked: Sequence[Question]) -> list[Answer | Breach]:
-        """The same for requests, those that ask alike worked on together."""
-        alike: dict[object, list[int]] = {}
-        for number, (one, _) in enumerate(asked):
-            how = (one.as_of, one.reasons, one.vector, one.since, *one.if_done)
-            alike.setdefault(how, []).append(number)
+        """The same for requests, worked on together."""
         at, made = now(), dict[int, Answer | Breach]()
-        for numbers in alike.values():
-            try:
-                told = self._alike([asked[number] for number in numbers], at)
-                made.update(zip(numbers, told, strict=True))
-            except Breach as breach:  # of what they have in common
-                made.update(dict.fromkeys(numbers, breach))
+        if self._plain is not None:
+            plain, told = self._plain.read([body for body, _ in asked], at)
+            if told is not None:
+                answers = self._plainly([*compress(asked, plain)], told)
+                made.update(zip(compress(range(len(asked)), plain), answers, strict=True))
+        if len(made) < len(asked):
+            rest = [number for number in range(len(asked)) if number not in made]
+            made.update(self._read(rest, asked, at))
         return [made[number] for number in range(len(asked))]
 
-    def _alike(self, asked: Sequence[Question], at: int) -> list[Answer]:
+    def _plainly(self, asked: Sequence[Question], told: Plainly) -> Iterator[Answer]:
+        """Answer plain requests."""
+        scores, moments = iter(self._scorer.plainly(told)), iter(told.as_of)
+        for (body, request_id), size in zip(asked, told.sizes, strict=True):
+            as_of, *_ = islice(moments, size)
+            one = api.read_envelope(body) if self._beside is not None else None
+            yield self._answered([*islice(scores, size)], as_of, request_id, one)
+
+    def _read(
+        self, numbers: Sequence[int], asked: Sequence[Question], at: int
+    ) -> dict[int, Answer | Breach]:
+        """Read some of the requests, and answer those that ask alike together."""
+        made: dict[int, Answer | Breach] = {}
+        alike: dict[object, list[tuple[int, api.Envelope, str]]] = {}
+        for number in numbers:
+            body, request_id = asked[number]
+            try:
+                one = api.read_envelope(body)
+            except Breach as breach:
+                made[number] = breach
+                continue
+            how = (one.as_of, one.reasons, one.vector, one.since, *one.if_done)
+            alike.setdefault(how, []).append((number, one, request_id))
+        for some in alike.values():
+            try:
+                made.update(self._alike(some, at))
+            except Breach as breach:  # of what they have in common
+                made.update((number, breach) for number, *_ in some)
+        return made
+
+    def _alike(
+        self, asked: Sequence[tuple[int, api.Envelope, str]], at: int
+    ) -> Iterator[tuple[int, Answer]]:
         """Answer requests that differ in nothing but their leads."""
-        first, _ = asked[0]
+        _, first, _ = asked[0]
         as_of = at if first.as_of is None else api.read_time(first.as_of, "as_of")
-        leads = [lead for one, _ in asked for lead in one.leads]
+        leads = [lead for _, one, _ in asked for lead in one.leads]
         told = iter(self._scored(first, leads, as_of))
-        answers = []
-        for one, request_id in asked:
-            made, kept = self._said([*islice(told, len(one.leads))], as_of, request_id)
-            if self._beside is not None:
-                self._beside(one, as_of, made)
-            answer = api.ScoreAnswer(self.version, iso(as_of), True, made)
-            answers.append((msgspec.json.encode(answer), kept))
-        return answers
+        for number, one, request_id in asked:
+            made = [*islice(told, len(one.leads))]
+            yield number, self._answered(made, as_of, request_id, one)
+
+    def _answered(
+        self, told: Sequence[Score | Breach], as_of: int, request_id: str,
+        asked: api.Envelope | None,
+    ) -> Answer:  # fmt: skip
+        made, kept = self._said(told, as_of, request_id)
+        if self._beside is not None and asked is not None:
+            self._beside(asked, as_of, made)
+        answer = api.ScoreAnswer(self.version, iso(as_of), True, made)
+        return msgspec.json.encode(answer), kept
 
     def results(
         self, asked: api.Envelope, as_of: int, request_id: str, first: int = 0
@@ -249,6 +284,13 @@ def _check(lead_id: str, created_at: int, as_of: int) -> None:
         raise invalid("created_at", detail, "score it as of a later time")
 
 
+def _plain(scorer: Scorer, reader: Reader) -> Plain | None:
+    """What reads plain requests; None where the model's features cannot be worked out so."""
+    with suppress(ValueError):
+        return Plain(scorer.engine, scorer.bundle.model.encoder, reader.numbers, scorer.reveals)
+    return None
+
+
 async def _score(request: Request) -> Response:
     body, state = await read_body(request), request.app.state
 
@@ -269,12 +311,15 @@ async def _score(request: Request) -> Response:
 async def _worked(state: Any, body: bytes, which: str, last: bool) -> Answer:
     """Score in this thread what is little, with what else comes now, and all else in another."""
     desk: Desk = state.desk
-    if len(body) <= INLINE_BYTES and not desk.blocks:
-        asked = api.read_envelope(body)
-        scored = len(asked.leads) * (1 + (asked.since is not None) + len(asked.if_done))
-        if scored <= INLINE_LEADS:
-            return await desk.together.answer((asked, which), last=last)
+    if len(body) <= INLINE_BYTES and not desk.blocks and _little(body):
+        return await desk.together.answer((body, which), last=last)
     return await in_thread(state.working, desk.answer, body, which)
+
+
+def _little(body: bytes) -> bool:
+    """Whether what is asked for is little work, as far as that is seen without reading it."""
+    more = b'"since"' in body or b'"if_done"' in body  # which ask for several scores a lead
+    return not more and body.count(b'"lead_id"') <= INLINE_LEADS
 
 
 async def _past(request: Request) -> Response:

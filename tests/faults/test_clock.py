@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from features.times import HOUR, iso, now
-from serving import api, current, ledger
+from serving import current, ledger
 from serving.ingest import INTAKES, take
 from serving.routes import score as routes
 from serving.routes.score import Desk
@@ -39,8 +39,8 @@ def desk(directory: Path, tmp_path: Path) -> Desk:
 
 
 def told(desk: Desk, lead: str) -> Any:
-    asked = api.read_envelope(msgspec.json.encode({"leads": [{"lead_id": lead}], "vector": True}))
-    answer, kept = desk.score(asked, "request")
+    body = msgspec.json.encode({"leads": [{"lead_id": lead}], "vector": True})
+    answer, kept = desk.answer(body, "request")
     if kept:
         assert desk._store is not None
         desk._store.put_rows({"scores": kept})

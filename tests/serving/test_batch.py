@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from features.engines.outofcore import compute_files
 from features.language import FINGERPRINT
 from features.schema import TABLES, History
-from features.times import from_micros
+from features.times import from_micros, iso
 from serving.batch import FeaturesError, score_parquet
 from serving.cli import main
 from serving.scorer import Score, Scorer
@@ -52,8 +52,8 @@ def wanted(scorer: Scorer, features: Path) -> list[Score]:
     held = columns.astype(object).where(columns.notna(), None).to_numpy()
     rows = scorer.bundle.model.encoder.matrix(columns)
     return [
-        scorer.told([lead], as_of, rows[[place]], lambda _, column, at=place: held[at, column],
-                    REASONS)[0]
+        scorer.told([lead], [iso(as_of)], rows[[place]],
+                    lambda _, column, at=place: held[at, column], REASONS)[0]
         for place, (lead, as_of) in enumerate(
             zip(frame["lead_id"], frame["as_of"].astype("int64"), strict=True)
         )
