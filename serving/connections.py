@@ -35,6 +35,9 @@ WHOLE = "leadcast.whole"
 A function of a :class:`Whole` that has its body and does not end the connection.
 """
 
+THERE = "leadcast.there"
+"""The extension of ASGI that tells whether the whole body has come: a function of nothing."""
+
 Door = Callable[[bytes, bytes, Sequence[Header]], Whole | None]
 """Is told method, target and headers of a request, and lets it in or refuses it."""
 
@@ -45,6 +48,10 @@ def lines(headers: Iterable[Header]) -> bytes:
 
 
 _PHRASES = {one.value: one.phrase.encode() for one in HTTPStatus}
+
+
+def _is_there(cycle: RequestResponseCycle) -> bool:
+    return not cycle.more_body
 
 
 class _Answered:
@@ -85,8 +92,10 @@ class Patient(HttpToolsProtocol):
         refusal = self._refusal()
         if refusal is None:
             super().on_headers_complete()
-            say = partial(self._say, self.cycle)
-            self.scope["extensions"] = {WHOLE: say}  # type: ignore[dict-item]
+            self.scope["extensions"] = {
+                WHOLE: partial(self._say, self.cycle),  # type: ignore[dict-item]
+                THERE: partial(_is_there, self.cycle),  # type: ignore[dict-item]
+            }
         else:
             keeps = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
             self.cycle = _Answered()  # type: ignore[assignment]

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Asgi
 
 from serving import logs, metrics, traces
-from serving.connections import WHOLE, Header, Whole, lines
+from serving.connections import THERE, WHOLE, Header, Whole, lines
 from serving.health import Health
 from serving.http import answer, failed, problem_answer, unavailable
 from serving.keys import SCOPES, Key, Keys, is_loopback
@@ -208,7 +208,8 @@ class Guard:
     def _allowed(self, visit: Visit, needed: Scope | None) -> Key:
         """The key of a request. Raises :class:`Breach` (401, 403, 429)."""
         if self._keys is None:
-            if not _is_loopback(visit.scope["server"]) or not _named_local(visit.headers):
+            host = visit.headers.get(b"host", b"localhost")
+            if not _is_loopback(visit.scope["server"]) or not _named_local(host):
                 raise _unauthorised("the service has no keys and answers on loopback only",
                                     "set LEADCAST_KEYS to a file: see leadcast keys")  # fmt: skip
             return OPEN
@@ -272,17 +273,26 @@ class Visit:
         """
         if self._begun or self._said:
             return await self._receive()
-        left = self._deadline - (time.perf_counter() - self._started)
-        try:
-            async with asyncio.timeout(max(left, 0.0)):
-                message = await self._receive()
-        except TimeoutError:
-            raise _too_slow() from None
+        message = await (self._receive() if self._is_there() else self._received())
         if message["type"] == "http.request":
             self._deadline += len(message.get("body", b"")) / SLOWEST
             if not message.get("more_body"):
                 await self.begin()
         return message
+
+    def _is_there(self) -> bool:
+        """Whether the whole body has come already."""
+        there = self.scope.get("extensions", {}).get(THERE)
+        return there is not None and there()
+
+    async def _received(self) -> Message:
+        """The next part of the body, once it comes."""
+        left = self._deadline - (time.perf_counter() - self._started)
+        try:
+            async with asyncio.timeout(max(left, 0.0)):
+                return await self._receive()
+        except TimeoutError:
+            raise _too_slow() from None
 
     async def send(self, message: Message) -> None:
         """Pass an answer on, with the headers that every answer has."""
@@ -355,10 +365,10 @@ def _is_loopback(address: tuple[Any, ...] | None) -> bool:
     return address is not None and is_loopback(address[0])
 
 
-def _named_local(headers: dict[bytes, bytes]) -> bool:
+@lru_cache
+def _named_local(host: bytes) -> bool:
     """Whether the caller meant this machine: a page elsewhere may name it by a domain of its own"""
-    host = headers.get(b"host", b"localhost").decode("latin-1").lower()
-    return re.sub(r":\d*$", "", host) in _LOCAL
+    return re.sub(r":\d*$", "", host.decode("latin-1").lower()) in _LOCAL
 
 
 def _unauthorised(detail: str, remedy: str) -> Breach:

@@ -45,6 +45,20 @@ class _Session(Session):
         return self._connection.total_changes - before
 
 
+class _Lent(AbstractContextManager[Session]):
+    """A session for a while; a class, as a generator costs as much as the reading of a row."""
+
+    def __init__(self, database: Sqlite) -> None:
+        self._database = database
+
+    def __enter__(self) -> Session:
+        self._connection = self._database.lent()
+        return _Session(self._connection)
+
+    def __exit__(self, sort: object, error: BaseException | None, trace: object) -> None:
+        self._database.back(self._connection, error)
+
+
 class Sqlite(Database):
     """A file; it is made where there is none yet, and missed when it is gone."""
 
@@ -65,9 +79,9 @@ class Sqlite(Database):
 
     def purge(self) -> None:
         """Leave nothing of what was deleted in the log beside the file."""
-        with self._connection() as connection:
+        with self._session() as session:
             for _ in range(_PURGE_TRIES):  # a reader may still need the log
-                [(busy, *_)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                [(busy, *_)] = session.rows("PRAGMA wal_checkpoint(TRUNCATE)")
                 if not busy:
                     return
                 time.sleep(_PURGE_PAUSE)
@@ -101,41 +115,38 @@ class Sqlite(Database):
             return self._path.stat().st_ino
         return None
 
-    @contextmanager
-    def _session(self) -> Iterator[Session]:
-        with self._connection() as connection:
-            yield _Session(connection)
+    def _session(self) -> AbstractContextManager[Session]:
+        return _Lent(self)
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
         if not os.access(self._path, os.W_OK):  # SQLite finds out at the first row
             raise StoreUnavailable(f"{self._path} is read-only")
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._session() as session:
+            session.rows("BEGIN IMMEDIATE")
             try:
-                yield _Session(connection)
-                connection.execute("COMMIT")
+                yield session
+                session.rows("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):  # a full disk has rolled it back already
-                    connection.execute("ROLLBACK")
+                    session.rows("ROLLBACK")
                 raise
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection: sqlite3.Connection | None = None
+    def lent(self) -> sqlite3.Connection:
+        """A connection that nobody else uses."""
         try:
-            connection = self._idle.pop() if self._idle else self._opened()
-            yield connection
-        except _UNFIT as error:
-            raise UnfitRow(f"{self._path}: {type(error).__name__}") from None
+            return self._idle.pop() if self._idle else self._opened()
         except sqlite3.Error as error:
-            if connection is not None:
-                connection.close()
-                connection = None
             raise StoreUnavailable(f"{self._path}: {error}") from None
-        finally:
-            if connection is not None:
-                self._idle.append(connection)
+
+    def back(self, connection: sqlite3.Connection, error: BaseException | None) -> None:
+        """Take it back, and say what an error of it means to others."""
+        if isinstance(error, sqlite3.Error) and not isinstance(error, _UNFIT):
+            connection.close()
+            raise StoreUnavailable(f"{self._path}: {error}") from None
+        self._idle.append(connection)
+        if isinstance(error, _UNFIT):
+            raise UnfitRow(f"{self._path}: {type(error).__name__}") from None
 
     def _opened(self) -> sqlite3.Connection:
         made = sqlite3.connect(
