@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import ClassVar, NamedTuple
+from weakref import ref
 
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -50,8 +51,9 @@ def lines(headers: Iterable[Header]) -> bytes:
 _PHRASES = {one.value: one.phrase.encode() for one in HTTPStatus}
 
 
-def _is_there(cycle: RequestResponseCycle) -> bool:
-    return not cycle.more_body
+def _is_there(asked: ref[RequestResponseCycle]) -> bool:
+    cycle = asked()
+    return cycle is not None and not cycle.more_body
 
 
 class _Answered:
@@ -92,9 +94,10 @@ class Patient(HttpToolsProtocol):
         refusal = self._refusal()
         if refusal is None:
             super().on_headers_complete()
+            cycle = ref(self.cycle)  # which holds the scope: a circle would wait for the collector
             self.scope["extensions"] = {
-                WHOLE: partial(self._say, self.cycle),  # type: ignore[dict-item]
-                THERE: partial(_is_there, self.cycle),  # type: ignore[dict-item]
+                WHOLE: partial(self._say, cycle),  # type: ignore[dict-item]
+                THERE: partial(_is_there, cycle),  # type: ignore[dict-item]
             }
         else:
             keeps = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
@@ -114,9 +117,10 @@ class Patient(HttpToolsProtocol):
             return None
         return door(self.parser.get_method(), self.url, self.headers)
 
-    def _say(self, cycle: RequestResponseCycle, answer: Whole) -> None:
+    def _say(self, asked: ref[RequestResponseCycle], answer: Whole) -> None:
         """Send the answer to a request."""
-        if not cycle.disconnected:
+        cycle = asked()
+        if cycle is not None and not cycle.disconnected:
             cycle.response_started = cycle.response_complete = True
             cycle.message_event.set()
             self._send(answer, cycle.keep_alive)
