@@ -14,7 +14,6 @@ from serving.decide import Grade, Route
 from serving.scorer import Row, Score
 from serving.store import Store
 
-
 _TOKENS = random.Random(secrets.randbits(128))
 """They need to differ, not to be secret: asking the system for each is a call of it."""
 
