@@ -301,15 +301,17 @@ class _Fields:
         kinds = list(_kinds(inspect.type_info(field.type)))
         null = any(isinstance(one, inspect.NoneType) for one in kinds)
         texts = [one for one in kinds if isinstance(one, inspect.StrType)]
+        numbers = [one for one in kinds if isinstance(one, inspect.IntType | inspect.FloatType)]
         least, most, child, role = 0, _ANY, MISSING, scan.OBJECT
-        if any(isinstance(one, inspect.IntType) for one in kinds):
-            role = scan.TIME if texts else scan.COUNT
-            least, most = (api.UNMISTAKABLE, api.AFTER) if texts else (0, 20)
+        if texts and numbers:
+            role, least, most = scan.TIME, api.UNMISTAKABLE, api.AFTER
+        elif numbers:
+            whole = isinstance(numbers[0], inspect.IntType)
+            role, least = scan.COUNT if whole else scan.NUMBER, int(numbers[0].ge or 0)
+            most = _ANY if numbers[0].le is None else int(numbers[0].le)
         elif texts:
             role = scan.TEXT
             least, most = texts[0].min_length or 0, texts[0].max_length or 0
-        elif any(isinstance(one, inspect.FloatType) for one in kinds):
-            role = scan.NUMBER
         elif isinstance(kinds[0], inspect.ListType):
             role = scan.LIST
             inside = kinds[0].item_type
@@ -329,6 +331,8 @@ class _Fields:
     def _add(
         self, outer: int, name: str, role: int, bounds: tuple[int, int], null: bool, child: int
     ) -> None:
+        if "\0" in name:  # which ends a request
+            raise ValueError("a name with the character NUL")
         written, learns = name.encode(), (outer, name) in self._learns
         place, code = self._take(), self._take() if role == scan.TEXT else MISSING
         self._of[outer, name] = len(self._slots)
