@@ -46,7 +46,9 @@ def start() -> None:
     shadow = app.state.shadow = Shadow(rival, store, policy) if rival else None
 
     def serve(scorer: Scorer) -> None:
-        app.state.desk = Desk(scorer, store, shadow.beside if shadow else None)
+        desk = Desk(scorer, store, shadow.beside if shadow else None)
+        logs.event("reads", plainly=desk.plain is not None)
+        app.state.desk = desk
         if refresher is not None:
             refresher.serve(scorer)
 

@@ -55,7 +55,17 @@ class Desk:
         self.reader = Reader(scorer.features, scorer.columns)
         self.blocks = store is not None and store.remote
         self.together = Together[Question, Answer](self.scores)
-        self._plain = _plain(scorer, self.reader)
+
+    @cached_property
+    def plain(self) -> Plain | None:
+        """What reads plain requests; None where the model's features cannot be worked out so.
+
+        Made when it is first asked for: see that this is not a request.
+        """
+        encoder = self._scorer.bundle.model.encoder
+        with suppress(ValueError):
+            return Plain(self._scorer.engine, encoder, self.reader.numbers, self._scorer.reveals)
+        return None
 
     @property
     def version(self) -> str:
@@ -80,8 +90,8 @@ class Desk:
     def scores(self, asked: Sequence[Question]) -> list[Answer | Breach]:
         """The same for requests, worked on together."""
         at, made = now(), dict[int, Answer | Breach]()
-        if self._plain is not None:
-            plain, told = self._plain.read([body for body, _ in asked], at)
+        if self.plain is not None:
+            plain, told = self.plain.read([body for body, _ in asked], at)
             if told is not None:
                 answers = self._plainly([*compress(asked, plain)], told)
                 made.update(zip(compress(range(len(asked)), plain), answers, strict=True))
@@ -282,13 +292,6 @@ def _check(lead_id: str, created_at: int, as_of: int) -> None:
     if created_at >= as_of:
         detail = "the lead is created at or after as_of"
         raise invalid("created_at", detail, "score it as of a later time")
-
-
-def _plain(scorer: Scorer, reader: Reader) -> Plain | None:
-    """What reads plain requests; None where the model's features cannot be worked out so."""
-    with suppress(ValueError):
-        return Plain(scorer.engine, scorer.bundle.model.encoder, reader.numbers, scorer.reveals)
-    return None
 
 
 async def _score(request: Request) -> Response:

@@ -249,8 +249,8 @@ class Desks:
 
     def __init__(self, scorer: Scorer, asking: Asking, history: History, today: int) -> None:
         self.quick, self.slow = Desk(scorer, None), Desk(scorer, None)
-        assert self.quick._plain is not None
-        self.slow._plain = None
+        assert self.quick.plain is not None
+        self.slow.plain = None
         ids = list(history.leads["lead_id"])
         self.usual = []
         for number, lead_id in enumerate(ids[:40:4]):
@@ -272,7 +272,7 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("still")
 def test_requests_of_one_turn_do_not_touch_each_other(desks: Desks) -> None:
-    plain_ones, _ = desks.quick._plain.read(desks.usual, NOW)  # type: ignore[union-attr]
+    plain_ones, _ = desks.quick.plain.read(desks.usual, NOW)  # type: ignore[union-attr]
     assert all(plain_ones)
     asked = [*desks.usual, b"{", b'{"leads":[{"lead_id":"nobody"}]}', *desks.usual[:3]]
     mixed = said(desks.quick, asked)
