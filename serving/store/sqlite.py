@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from threading import Event, Lock, Thread
 from typing import Any, ClassVar
 
 from serving.scorer import Row
@@ -23,13 +22,6 @@ _LOOK_SECONDS = 0.05
 """So often at most who reads looks whether the file is still there; who writes looks each time."""
 
 _PURGE_TRIES, _PURGE_PAUSE = 40, 0.05
-
-_CLEAR_SECONDS = 1.0
-"""So often the log is cleared into the file, beside those who write: in turn it took them 13 ms."""
-
-_MOST_FRAMES = 16_384
-"""Pages of a log that begins anew, while all wait, where it has not done so by itself."""
-
 _UNFIT = (
     sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError,
     UnicodeError,
@@ -79,19 +71,9 @@ class Sqlite(Database):
         self._file: int | None = None
         self._looked = 0.0
         self._idle: list[sqlite3.Connection] = []
-        self._written, self._ended = Event(), Event()
-        self._clearing: Thread | None = None
-        self._starting = Lock()
 
     def close(self) -> None:
         """Close what is open; it is of no more use."""
-        self._ended.set()
-        self._written.set()
-        if self._clearing is not None:
-            self._clearing.join()
-        self._close_idle()
-
-    def _close_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
@@ -117,7 +99,7 @@ class Sqlite(Database):
         """Another file under the same name is another store, and no file is none."""
         if self._ready and self._inode() != self._file:
             self._ready = False
-            self._close_idle()
+            self.close()
         super()._prepare()
 
     def _migrate(self) -> None:
@@ -145,30 +127,10 @@ class Sqlite(Database):
             try:
                 yield session
                 session.rows("COMMIT")
-                self._note_written()
             except BaseException:
                 with suppress(sqlite3.Error):  # a full disk has rolled it back already
                     session.rows("ROLLBACK")
                 raise
-
-    def _note_written(self) -> None:
-        """There is something in the log."""
-        if self._clearing is None:
-            with self._starting:
-                if self._clearing is None:
-                    self._clearing = Thread(target=self._clear, name="store-log", daemon=True)
-                    self._clearing.start()
-        if not self._written.is_set():
-            self._written.set()
-
-    def _clear(self) -> None:
-        """Clear the log into the file from time to time, while somebody writes."""
-        while self._written.wait() and not self._ended.wait(_CLEAR_SECONDS):
-            self._written.clear()
-            with suppress(StoreUnavailable), self.reading() as session:
-                [(_, frames, _)] = session.rows("PRAGMA wal_checkpoint(PASSIVE)")
-                if frames > _MOST_FRAMES:
-                    session.rows("PRAGMA wal_checkpoint(RESTART)")  # little is left to wait for
 
     def lent(self) -> sqlite3.Connection:
         """A connection that nobody else uses."""
@@ -192,7 +154,6 @@ class Sqlite(Database):
         )
         made.execute("PRAGMA synchronous = FULL")
         made.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
-        made.execute("PRAGMA wal_autocheckpoint = 0")  # nobody who writes clears the log
         return made
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +18,7 @@ from features.engines import rows_of
 from features.schema import TABLES, History
 from features.times import micros
 from serving.scorer import Scorer
-from serving.store import Store, StoreConflict, StoreUnavailable, sqlite
+from serving.store import Store, StoreConflict, StoreUnavailable
 from serving.store.database import UnfitRow
 from tests.serving.asking import Record, records
 
@@ -317,41 +316,3 @@ def test_times_of_a_history_are_microseconds(history: History, stored: Path) -> 
     assert facts is not None
     assert facts.leads[0][2] == micros(first["created_at"])[0]
     store.close()
-
-
-def events_of(number: int, count: int) -> list[Record]:
-    return [{**CALL, "lead_id": f"{one:05}", "event_id": str(number)} for one in range(count)]
-
-
-def test_what_is_written_is_in_the_file_itself_soon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "_CLEAR_SECONDS", 0.05)
-    store, alone = Store(tmp_path / "store.db"), tmp_path / "alone.db"
-    for number in range(20):
-        store.put(events=events_of(number, 50))
-    until = time.monotonic() + 20
-    held: list[tuple[int]] = []
-    while held != [(1_000,)] and time.monotonic() < until:
-        alone.write_bytes((tmp_path / "store.db").read_bytes())  # without the log beside it
-        with closing(sqlite3.connect(alone)) as connection, suppress(sqlite3.DatabaseError):
-            held = connection.execute("SELECT count(*) FROM events").fetchall()
-    store.close()
-    assert held == [(1_000,)]
-
-
-def test_the_log_does_not_grow_while_others_write_all_the_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "_CLEAR_SECONDS", 0.05)
-    monkeypatch.setattr(sqlite, "_MOST_FRAMES", 200)
-    store, log = Store(tmp_path / "store.db"), tmp_path / "store.db-wal"
-    sizes, written = [], 0
-    until = time.monotonic() + 3
-    while time.monotonic() < until:
-        store.put(events=events_of(written, 20))
-        written += 1
-        sizes.append(log.stat().st_size)
-    store.close()
-    assert written > 100
-    assert max(sizes[-20:]) < max(written * 20 * 200, 8 * 2**20) / 2
