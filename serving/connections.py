@@ -2,14 +2,16 @@
 
 One whose headers do not come is hung up. One that comes when there is no time for it is refused as
 soon as its headers are there, before anything is made for it: a crowd costs little more than the
-reading of it. An answer that is whole goes out in one piece.
+reading of it. A request that came whole and says nothing unusual is not even parsed for that. An
+answer that is whole goes out in one piece.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import ClassVar, NamedTuple
 from weakref import ref
@@ -48,7 +50,53 @@ def lines(headers: Iterable[Header]) -> bytes:
     return b"".join(b"%s: %s\r\n" % header for header in headers)
 
 
+class _Head(NamedTuple):
+    method: bytes
+    target: bytes
+    headers: tuple[Header, ...]
+    length: int
+    """That of the body, in bytes."""
+
+
+_LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE) (/[!-~]*) HTTP/1\.1\r\n")
+_HEADER = re.compile(rb"([\w!#$%&'*+.^`|~-]+): ?([!-~](?:[ -~]*[!-~])?)\r\n")
+_UNUSUAL = frozenset({b"transfer-encoding", b"upgrade", b"expect"})
+"""What changes where a request ends, or what it waits for."""
+
+
+@lru_cache
+def _read_head(head: bytes) -> _Head | None:
+    """Headers as they come from most clients; None for any others, which are left to a parser."""
+    line = _LINE.match(head)
+    if line is None:
+        return None
+    at, headers = line.end(), dict[bytes, bytes]()
+    while one := _HEADER.match(head, at):
+        name = one[1].lower()
+        if name in headers or name in _UNUSUAL:
+            return None
+        headers[name], at = one[2], one.end()
+    length = headers.get(b"content-length", b"0")
+    usual = length.isdigit() and headers.get(b"connection", b"keep-alive") == b"keep-alive"
+    if head[at:] != b"\r\n" or not usual:
+        return None
+    return _Head(line[1], line[2], tuple(headers.items()), int(length))
+
+
+def _read_whole(data: bytes) -> _Head | None:
+    """The head of a request that ``data`` is, no more and no less; None where it is not plain."""
+    end = data.find(b"\r\n\r\n") + 4
+    head = _read_head(data[:end])
+    return head if head is not None and head.length == len(data) - end else None
+
+
 _PHRASES = {one.value: one.phrase.encode() for one in HTTPStatus}
+
+
+@lru_cache(maxsize=16)
+def _start(status: int, usual: tuple[Header, ...]) -> bytes:
+    """The first lines of an answer."""
+    return b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES[status]) + lines(usual)
 
 
 def _is_there(asked: ref[RequestResponseCycle]) -> bool:
@@ -69,6 +117,7 @@ class Patient(HttpToolsProtocol):
     door: ClassVar[Door | None] = None
     _limit: asyncio.TimerHandle | None = None
     _expects = True
+    _between, _let_in = True, False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first request has begun, even if nothing of it is there."""
@@ -78,6 +127,14 @@ class Patient(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Wait for the rest of the headers, where they are not all there."""
+        if self._between and (head := _read_whole(data)):
+            refusal = self._refusal(head.method, head.target, head.headers)
+            if refusal is not None:
+                self._stop()
+                self._unset_keepalive_if_required()
+                self._send(refusal, keeps=True)
+                return
+            self._let_in = True
         super().data_received(data)
         if self._expects and self._limit is None:
             self._wait()
@@ -85,13 +142,18 @@ class Patient(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A later request has begun."""
         super().on_message_begin()
-        self._expects = True
+        self._expects, self._between = True, False
+
+    def on_message_complete(self) -> None:
+        """What comes next is another request."""
+        super().on_message_complete()
+        self._between = True
 
     def on_headers_complete(self) -> None:
         """From here on the guard waits for the body, where the door lets the request in."""
         self._expects = False
         self._stop()
-        refusal = self._refusal()
+        refusal = self._judged()
         if refusal is None:
             super().on_headers_complete()
             cycle = ref(self.cycle)  # which holds the scope: a circle would wait for the collector
@@ -109,13 +171,18 @@ class Patient(HttpToolsProtocol):
         self._stop()
         super().connection_lost(exc)
 
-    def _refusal(self) -> Whole | None:
+    def _judged(self) -> Whole | None:
+        """What the door says of a request that was parsed, if it was not asked before."""
+        if self._let_in or self.expect_100_continue or self.parser.should_upgrade():
+            self._let_in = False
+            return None
+        return self._refusal(self.parser.get_method(), self.url, self.headers)
+
+    def _refusal(self, method: bytes, target: bytes, headers: Sequence[Header]) -> Whole | None:
         """What the door says; one whose answer has its turn after others' is let in."""
         door = type(self).door
         follows = self.cycle is not None and not self.cycle.response_complete
-        if door is None or follows or self.expect_100_continue or self.parser.should_upgrade():
-            return None
-        return door(self.parser.get_method(), self.url, self.headers)
+        return None if door is None or follows else door(method, target, headers)
 
     def _say(self, asked: ref[RequestResponseCycle], answer: Whole) -> None:
         """Send the answer to a request."""
@@ -126,10 +193,9 @@ class Patient(HttpToolsProtocol):
             self._send(answer, cycle.keep_alive)
 
     def _send(self, answer: Whole, keeps: bool) -> None:
-        status = b"HTTP/1.1 %d %s\r\n" % (answer.status, _PHRASES[answer.status])
-        usual = lines(self.server_state.default_headers)
+        start = _start(answer.status, tuple(self.server_state.default_headers))
         end = b"\r\n" if keeps else b"connection: close\r\n\r\n"
-        self.transport.write(status + usual + answer.head + end + answer.body)
+        self.transport.write(start + answer.head + end + answer.body)
         if not keeps:
             self.transport.close()
         self.on_response_complete()

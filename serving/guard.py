@@ -86,6 +86,7 @@ class Guard:
         self._running, self._telling = 0, False
         self._buckets: dict[str, Bucket] = {}
         self._operation = lru_cache(maxsize=256)(self._find)  # asked for at the door and behind it
+        self._entrance = lru_cache(maxsize=256)(self._at)
         self._plain: dict[tuple[str, str], Operation] = {}
         self._shaped: list[tuple[str, re.Pattern[str], Operation]] = []
         for one in operations:
@@ -132,16 +133,23 @@ class Guard:
         What this costs is what a crowd costs. Metrics and the log are told how many there were once
         a second.
         """
-        path = unquote(httptools.parse_url(target).path.decode("ascii"))  # as it comes in, too
-        operation, _ = self._operation(method.decode("ascii"), path)
-        if operation is None or self._gate_of(operation).lets_in():
+        gate, route = self._entrance(method, target)
+        if gate is None or gate.lets_in():
             return None
         if not self._shed:
             asyncio.get_running_loop().call_later(1.0, self._tell_shed)
-        self._shed[operation.template] += 1
-        given = next((value for name, value in headers if name == b"x-request-id"), b"")
-        own = b"x-request-id: %s\r\n" % _request_id(given).encode()
-        return Whole(503, _BUSY_HEAD + own, _BUSY_BODY)
+        self._shed[route] += 1
+        own = b""
+        for name, value in headers:
+            if name == b"x-request-id":
+                own = value
+        return Whole(503, _BUSY_HEAD % _request_id(own).encode(), _BUSY_BODY)
+
+    def _at(self, method: bytes, target: bytes) -> tuple[Gate | None, str]:
+        """The gate of what is asked for, and the route that metrics are told; None: all may in."""
+        path = unquote(httptools.parse_url(target).path.decode("ascii"))  # as it comes in, too
+        operation, _ = self._operation(method.decode("ascii"), path)
+        return (None, "") if operation is None else (self._gate_of(operation), operation.template)
 
     def _tell_running(self) -> None:
         """Five times a second, while something runs: a write at each request costs more than it."""
@@ -348,7 +356,8 @@ class Visit:
 
 
 _BUSY = problem_answer(overloaded().problem(), overloaded().headers)
-_BUSY_HEAD, _BUSY_BODY = lines(_BUSY.raw_headers) + _HEAD, bytes(_BUSY.body)
+_BUSY_HEAD = lines([*_BUSY.raw_headers, (b"x-request-id", b"%s")]) + _HEAD
+_BUSY_BODY = bytes(_BUSY.body)
 _REFUSING = {
     401: "unauthorised", 403: "forbidden", 408: "too-slow", 413: "too-large", 429: "too-many",
     503: "overloaded",
