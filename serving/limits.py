@@ -20,19 +20,31 @@ SOON = 0.010
 PATIENCE = 0.040
 """Seconds that a request waits for its turn while all slots stay taken."""
 
-CROWD, RECENT = 1.0, 0.05
+STANDING, LONG = 0.005, 0.030
+"""So many seconds of work in the house at every moment of so many seconds are a queue that stands.
+
+A burst leaves again; from a queue that stands nobody gains. After CoDel (Nichols and Jacobson,
+"Controlling Queue Delay", ACM Queue 10(5), 2012), with the work that waits in place of the time
+that it has waited.
+"""
+
+CROWD, ENOUGH, RECENT = 1.0, 0.75, 0.02
 """So many times what can be answered, over so many seconds, is a crowd where one was refused.
 
-Of a crowd nobody waits: what is served then is served soon, the rest is refused.
+Below the second figure none is. Of a crowd nobody waits: what is served then is served soon, the
+rest is refused.
 """
+
+REFUSED = 0.05
+"""Seconds for which a refusal is remembered."""
 
 TURN, TURN_CROWDED = 16, 4
 """So many begin at a time, usually and of a crowd: what they ask for is worked on together."""
 
-REST = 1.0
-"""In a crowd no more begin for so many times as long as the last ones took.
+CALM = 4
+"""In a crowd more begin only after a turn of the loop in which so few came: it has caught up.
 
-The loop reads and refuses meanwhile: who is refused is so soon, and who is served is read soon.
+What came while others were worked on is refused first, so that refusals are soon, too.
 """
 
 RUNNING, THREADED = 64, 16
@@ -83,8 +95,9 @@ class Gate:
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
         self._coming, self._woken = 0, 0
         self._begun, self._turning, self._watching = 0, False, False
-        self._asked, self._asked_at, self._crowded = 0.0, 0.0, False
-        self._first, self._last, self._rests, self._refused = 0.0, 0.0, 0.0, 0.0
+        self._asked, self._asked_at, self._refused, self._quiet = 0.0, 0.0, 0.0, 0.0
+        self._crowded, self._came, self._came_before, self._counting = False, 0, 0, False
+        self._first, self._last = 0.0, 0.0
         self._pace = 0.0003
 
     @property
@@ -98,11 +111,10 @@ class Gate:
         So a crowd is seen before any of it can :meth:`enter`.
         """
         at = time.monotonic()
-        self._asked = 1.0 + self._asked * math.exp((self._asked_at - at) / RECENT)
-        self._asked_at = at
-        many = self._asked * self._pace > CROWD * RECENT
-        self._crowded = many and at - self._refused < RECENT
-        if not (self._rested(at) if self._crowded else self._soon(self._coming)):
+        self._crowded = self._sees_crowd(at)
+        if self._crowded:
+            self._count()
+        if not (self._calm() if self._crowded else self._soon(self._coming)):
             self._refused = at
             return False
         self._coming += 1
@@ -141,10 +153,33 @@ class Gate:
         behind = max(self._begun + before - TURN, 0) + len(self._waiting)
         return self._free(before) or (behind + 1) * self._pace <= SOON
 
-    def _rested(self, at: float) -> bool:
+    def _sees_crowd(self, at: float) -> bool:
+        """Whether who comes now is one of a crowd."""
+        self._asked = 1.0 + self._asked * math.exp((self._asked_at - at) / RECENT)
+        self._asked_at = at
+        if (self.running + self._coming + len(self._waiting)) * self._pace < STANDING:
+            self._quiet = at
+        use = self._asked * self._pace / RECENT
+        if use < ENOUGH:
+            return False
+        if at - self._quiet > LONG:
+            return True
+        return at - self._refused < REFUSED and (self._crowded or use > CROWD)
+
+    def _count(self) -> None:
+        """Count who comes in this turn of the loop."""
+        self._came += 1
+        if not self._counting:
+            self._counting = True
+            asyncio.get_running_loop().call_soon(self._counted)
+
+    def _counted(self) -> None:
+        self._came_before, self._came, self._counting = self._came, 0, False
+
+    def _calm(self) -> bool:
         """Whether one more can begin in a crowd, of which nobody waits for a turn."""
-        rested = not self._turning and at >= self._rests
-        return rested and self._coming < TURN_CROWDED and self._free(self._coming)
+        calm = not self._turning and self._came_before <= CALM
+        return calm and self._coming < TURN_CROWDED and self._free(self._coming)
 
     def leave(self) -> None:
         """The work has ended."""
@@ -166,11 +201,9 @@ class Gate:
         at = time.monotonic()
         if self._begun and (self._last or self._crowded):
             pace = min((at - (self._last or self._first)) / self._begun, PATIENCE)
-            if not self._last:  # few at a time cost more each, and say at most that it is quicker
-                pace = min(pace, self._pace)
-            self._pace += 0.1 * (pace - self._pace)
-        if self._crowded:
-            self._rests = at + REST * (at - self._first)
+            if not self._last or self._begun < TURN // 2:
+                pace = min(pace, self._pace)  # few cost more each: they say at most it is quicker
+            self._pace += 0.01 * self._begun * (pace - self._pace)
         self._begun, self._turning = 0, False
         while self._waiting and self._begun < TURN and self.running < self._most_running:
             _, turn = self._waiting.popleft()
@@ -178,7 +211,8 @@ class Gate:
                 turn.set_result(None)
                 self._woken += 1
                 self._begin()
-        self._last = at if self._begun else 0.0  # who has waited is at work until the next turn
+        busy = self._begun or self._coming  # until the next turn
+        self._last = at if busy else 0.0
         while self._waiting and not self._begun and self._waiting[0][0] < at - PATIENCE:
             _, turn = self._waiting.popleft()
             if not turn.done():
