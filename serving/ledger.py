@@ -57,6 +57,7 @@ def entries(scores: Sequence[Score], as_of: int, fingerprint: str, request_id: s
 
 def past_scores(store: Store, lead_id: str, page: Page) -> bytes:
     """Answer with a page of what was said of a lead."""
+    store.settle()
     at, last = FIRST if page.cursor is None else read_cursor(page.cursor)
     found = store.rows(
         "SELECT score_id, answered_at, as_of, model_version, fingerprint, probability, "

@@ -74,5 +74,12 @@ class Leadcast:
 
         start()
 
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def end(self) -> None:
+        """Leave nothing half done."""
+        from serving.worker import end
+
+        end()
+
 
 Leadcast.add_asgi_middleware(_mounted)  # type: ignore[attr-defined]

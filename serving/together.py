@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 Asked = TypeVar("Asked")
@@ -18,11 +19,17 @@ class Together(Generic[Asked, Told]):
     """Gathers what is asked until the loop has turned, and has ``answers`` answer it in one go.
 
     An exception among the answers is raised for the one who asked. When ``answers`` itself fails,
-    each is asked for alone, so that nobody fails for another's sake.
+    each is asked for alone, so that nobody fails for another's sake. ``keep`` may put what is
+    answered somewhere first: it calls what it is given with None in the end, or with an exception
+    for all.
     """
 
-    def __init__(self, answers: Callable[[Sequence[Asked]], Sequence[Told | Exception]]) -> None:
-        self._answers = answers
+    def __init__(
+        self,
+        answers: Callable[[Sequence[Asked]], Sequence[Told | Exception]],
+        keep: Callable[[Sequence[Told], Callable[[Exception | None], None]], None] | None = None,
+    ) -> None:
+        self._answers, self._keep = answers, keep
         self._waiting: deque[tuple[Asked, asyncio.Future[Told]]] = deque()
         self._turning = False
 
@@ -45,13 +52,11 @@ class Together(Generic[Asked, Told]):
         self._turning = False
         some = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
         answers = self._told([one for one, _ in some]) if some else []
-        for (_, future), told in zip(some, answers, strict=True):
-            if future.done():
-                continue
-            if isinstance(told, Exception):
-                future.set_exception(told)
-            else:
-                future.set_result(told)
+        tell = partial(_tell, [future for _, future in some], answers)
+        if self._keep is None:
+            tell(None)
+        else:
+            self._keep([told for told in answers if not isinstance(told, Exception)], tell)
         if self._waiting and not self._turning:
             self._turning = True
             asyncio.get_running_loop().call_soon(self._turn)
@@ -63,3 +68,18 @@ class Together(Generic[Asked, Told]):
             if len(asked) == 1:
                 return [error]
             return [told for one in asked for told in self._told([one])]
+
+
+def _tell(
+    futures: Sequence[asyncio.Future[Told]],
+    answers: Sequence[Told | Exception],
+    error: Exception | None,
+) -> None:
+    for future, answer in zip(futures, answers, strict=True):
+        told = error or answer
+        if future.done():
+            continue
+        if isinstance(told, Exception):
+            future.set_exception(told)
+        else:
+            future.set_result(told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import suppress
 from functools import partial
 
 if "lightgbm" not in sys.modules:  # which imports scikit-learn where it is there: a second
@@ -69,6 +70,13 @@ def start() -> None:
         refresher.start()
     if shadow is not None:
         shadow.start()
+
+
+def end() -> None:
+    """Bring what was kept into the ledger: who opens the store next finds it there."""
+    if app.state.store is not None:
+        with suppress(StoreUnavailable):
+            app.state.store.settle()
 
 
 def settle_down() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import compress, islice
 from typing import Any
 
@@ -27,7 +27,7 @@ from serving.plain import Plain
 from serving.problems import Breach, convert, invalid
 from serving.reader import Reader
 from serving.scorer import Asked, Facts, Row, Score, Scorer
-from serving.store import Store
+from serving.store import Done, Store
 from serving.together import Together
 
 INLINE_LEADS, INLINE_BYTES = 16, 64 * 1024
@@ -54,7 +54,7 @@ class Desk:
         self._scorer, self._store, self._beside = scorer, store, beside
         self.reader = Reader(scorer.features, scorer.columns)
         self.blocks = store is not None and store.remote
-        self.together = Together[Question, Answer](self.scores)
+        self.together = Together[Question, Answer](self.scores, self._keep if store else None)
 
     @cached_property
     def plain(self) -> Plain | None:
@@ -99,6 +99,15 @@ class Desk:
             rest = [number for number in range(len(asked)) if number not in made]
             made.update(self._read(rest, asked, at))
         return [made[number] for number in range(len(asked))]
+
+    def _keep(self, answers: Sequence[Answer], done: Done) -> None:
+        """Put what is answered into the ledger."""
+        assert self._store is not None
+        rows = [row for _, kept in answers for row in kept]
+        if rows:
+            self._store.keep(rows, done)
+        else:
+            done(None)
 
     def _plainly(self, asked: Sequence[Question], told: Plainly) -> Iterator[Answer]:
         """Answer plain requests."""
@@ -296,27 +305,24 @@ def _check(lead_id: str, created_at: int, as_of: int) -> None:
 
 async def _score(request: Request) -> Response:
     body, state = await read_body(request), request.app.state
-
-    async def work() -> Answer:
-        which, last = request.scope["request_id"], not request.scope["gate"].more_come
-        return await _worked(state, body, which, last)
-
-    repeated = request.headers.get("idempotency-key")
+    which, repeated = request.scope["request_id"], request.headers.get("idempotency-key")
     if repeated is not None and state.store is not None:
+        work = partial(in_thread, state.working, state.desk.answer, body, which)
         key_id = request.scope["key_id"]
         return answer(await state.repeats.answer(state.store, key_id, repeated, body, work))
-    told, kept = await work()
-    if kept:
-        await state.store.write({"scores": kept})
-    return answer(told)
+    return answer(await _worked(state, body, which, not request.scope["gate"].more_come))
 
 
-async def _worked(state: Any, body: bytes, which: str, last: bool) -> Answer:
+async def _worked(state: Any, body: bytes, which: str, last: bool) -> bytes:
     """Score in this thread what is little, with what else comes now, and all else in another."""
     desk: Desk = state.desk
     if len(body) <= INLINE_BYTES and not desk.blocks and _little(body):
-        return await desk.together.answer((body, which), last=last)
-    return await in_thread(state.working, desk.answer, body, which)
+        told, _ = await desk.together.answer((body, which), last=last)
+        return told
+    told, kept = await in_thread(state.working, desk.answer, body, which)
+    if kept:
+        await state.store.write({"scores": kept})
+    return told
 
 
 def _little(body: bytes) -> bool:

@@ -70,6 +70,10 @@ class Database(ABC):
         self._prepare()
         return self._session()
 
+    def check(self) -> None:
+        """Raises :class:`StoreUnavailable` where nothing can be written now, as far as is seen."""
+        self._prepare()
+
     def writing(self) -> AbstractContextManager[Session]:
         """A transaction: on disk when the context has closed without an error."""
         self._prepare()

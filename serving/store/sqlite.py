@@ -67,9 +67,9 @@ class Sqlite(Database):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self._path = path
+        self.path = path
         self._file: int | None = None
-        self._looked = 0.0
+        self._looked = self._checked = 0.0
         self._idle: list[sqlite3.Connection] = []
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Sqlite(Database):
                 if not busy:
                     return
                 time.sleep(_PURGE_PAUSE)
-        raise StoreUnavailable(f"{self._path}: others keep reading what is to be erased")
+        raise StoreUnavailable(f"{self.path}: others keep reading what is to be erased")
 
     def reading(self) -> AbstractContextManager[Session]:
         """A session whose statements each stand alone."""
@@ -94,6 +94,14 @@ class Sqlite(Database):
             self._looked = at
             self._prepare()
         return self._session()
+
+    def check(self) -> None:
+        """Raises :class:`StoreUnavailable` where nothing can be written now, as far as is seen."""
+        at = time.monotonic()
+        if not self._ready or at > self._checked + _LOOK_SECONDS:
+            self._prepare()
+            self._expect_writable()
+            self._checked = at
 
     def _prepare(self) -> None:
         """Another file under the same name is another store, and no file is none."""
@@ -104,7 +112,7 @@ class Sqlite(Database):
 
     def _migrate(self) -> None:
         if self._file is not None and self._inode() is None:
-            raise StoreUnavailable(f"{self._path} is gone")
+            raise StoreUnavailable(f"{self.path} is gone")
         with self._session() as session:
             session.rows("PRAGMA journal_mode = WAL")
         super()._migrate()
@@ -112,7 +120,7 @@ class Sqlite(Database):
 
     def _inode(self) -> int | None:
         with suppress(OSError):
-            return self._path.stat().st_ino
+            return self.path.stat().st_ino
         return None
 
     def _session(self) -> AbstractContextManager[Session]:
@@ -120,8 +128,7 @@ class Sqlite(Database):
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
-        if not os.access(self._path, os.W_OK):  # SQLite finds out at the first row
-            raise StoreUnavailable(f"{self._path} is read-only")
+        self._expect_writable()
         with self._session() as session:
             session.rows("BEGIN IMMEDIATE")
             try:
@@ -132,25 +139,29 @@ class Sqlite(Database):
                     session.rows("ROLLBACK")
                 raise
 
+    def _expect_writable(self) -> None:
+        if not os.access(self.path, os.W_OK):  # SQLite finds out at the first row
+            raise StoreUnavailable(f"{self.path} is read-only")
+
     def lent(self) -> sqlite3.Connection:
         """A connection that nobody else uses."""
         try:
             return self._idle.pop() if self._idle else self._opened()
         except sqlite3.Error as error:
-            raise StoreUnavailable(f"{self._path}: {error}") from None
+            raise StoreUnavailable(f"{self.path}: {error}") from None
 
     def back(self, connection: sqlite3.Connection, error: BaseException | None) -> None:
         """Take it back, and say what an error of it means to others."""
         if isinstance(error, sqlite3.Error) and not isinstance(error, _UNFIT):
             connection.close()
-            raise StoreUnavailable(f"{self._path}: {error}") from None
+            raise StoreUnavailable(f"{self.path}: {error}") from None
         self._idle.append(connection)
         if isinstance(error, _UNFIT):
-            raise UnfitRow(f"{self._path}: {type(error).__name__}") from None
+            raise UnfitRow(f"{self.path}: {type(error).__name__}") from None
 
     def _opened(self) -> sqlite3.Connection:
         made = sqlite3.connect(
-            self._path, _WAIT_SECONDS, isolation_level=None, check_same_thread=False
+            self.path, _WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
         made.execute("PRAGMA synchronous = FULL")
         made.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten

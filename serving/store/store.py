@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from features.databases import is_database, is_postgres, sqlite_path
 from features.schema import TABLES, History
 from serving.scorer import Facts, Row
-from serving.store.database import Database, Session
+from serving.store.database import Database, Session, StoreUnavailable
+from serving.store.journal import Done, Journal, Taken
 from serving.store.sqlite import Sqlite
 from serving.store.tables import (
     COLUMNS,
@@ -22,7 +27,7 @@ from serving.store.tables import (
     row_of,
     selected,
 )
-from serving.store.writer import Verdicts, Writer
+from serving.store.writer import Outcome, Verdicts, Writer
 
 Progress = Callable[[float], None]
 
@@ -52,14 +57,23 @@ class Store:
         self.remote = is_postgres(str(place))
         self._database = _database(str(place))
         self._writer = Writer(self._database)
+        self._journal: Journal | None = None
+        self._opening = Lock()
 
     def open(self) -> None:
-        """Open it now, to write, and bring its tables up to date."""
+        """Open it now, to write, and bring its tables up to date.
+
+        Scores that a process had kept when it was killed are in the ledger then.
+        """
         with self._database.writing():
             pass
+        self._journalled()
 
     def close(self) -> None:
         """Close it; the store is of no more use."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
         self._writer.close()
         self._database.close()
 
@@ -83,6 +97,29 @@ class Store:
     async def write(self, rows: Rows) -> Verdicts:
         """The same for rows, from an event loop: others run while it waits for the disk."""
         return await self._writer.write(rows)
+
+    def keep(self, scores: Sequence[Row], done: Done) -> None:
+        """Put rows of the ledger on disk; ``done`` is called in the event loop that runs now.
+
+        It is told None, or what there is against it. In a file they are in the table ``scores``
+        within a second: see :meth:`settle`.
+        """
+        try:
+            journal = self._journalled()
+        except StoreUnavailable as error:
+            done(error)
+            return
+        if journal is not None:
+            journal.keep(scores, done)
+        else:
+            loop = asyncio.get_running_loop()
+            self._writer.write_soon({"scores": scores}, partial(_tell, done), loop)
+
+    def settle(self) -> None:
+        """Return once all that was kept before is in its table."""
+        journal = self._journalled()
+        if journal is not None:
+            journal.settle()
 
     def load(self, history: History, progress: Progress | None = None) -> None:
         """Store a whole history, all or none; what is there already is ignored.
@@ -165,6 +202,7 @@ class Store:
 
     def held(self, lead_id: str) -> dict[str, list[dict[str, Any]]]:
         """All that is held of a lead, by table; tables that hold nothing of it are left out."""
+        self.settle()
         found = {}
         with self._database.reading() as session:
             for table in OF_A_LEAD:
@@ -180,12 +218,27 @@ class Store:
 
         When it returns, a file holds nothing of the lead any more, nor does the log beside it.
         """
+        self.settle()
         with self._database.writing() as session:
             for table in OF_A_LEAD:
                 session.rows(f"DELETE FROM {table} WHERE lead_id = ?", (lead_id,))
             session.rows("DELETE FROM repeats")  # answers, which name leads
             session.insert("erasures", [tombstone])
         self._database.purge()
+
+    def _journalled(self) -> Journal | None:
+        """The journal of a file, where it is not that of another process."""
+        if self._journal is None and isinstance(self._database, Sqlite):
+            with self._opening, suppress(Taken):
+                if self._journal is None:
+                    self._journal = Journal(
+                        self._database.path, "scores", self._database.check, self._writer
+                    )
+        return self._journal
+
+
+def _tell(done: Done, outcome: Outcome) -> None:
+    done(outcome if isinstance(outcome, Exception) else None)
 
 
 def _database(place: str) -> Database:

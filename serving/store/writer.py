@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from queue import Empty, PriorityQueue
 from threading import Lock, Thread
 from typing import Any
@@ -17,6 +18,9 @@ from serving.store.database import Database, Session, StoreUnavailable
 from serving.store.tables import Rows, Verdict, key_of
 
 Verdicts = dict[str, list[Verdict]]
+Outcome = Verdicts | Exception
+Done = Callable[[Outcome], None]
+"""Is told what became of rows."""
 
 _MOST_ROWS = 20_000
 PART = 100
@@ -41,17 +45,20 @@ class _Job:
     Few rows come first, and what ends the writer (no rows at all, None) last.
     """
 
-    __slots__ = ("ends", "few", "future", "loop", "place", "rows", "size", "told", "whole")
+    __slots__ = ("done", "ends", "few", "loop", "place", "rows", "size", "told", "whole")
     _number = itertools.count()
 
     def __init__(
-        self, rows: Rows | None, future: Any = None, loop: asyncio.AbstractEventLoop | None = None
+        self,
+        rows: Rows | None,
+        done: Done | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self.rows, self.future, self.loop = rows or {}, future, loop
+        self.rows, self.done, self.loop = rows or {}, done, loop
         self.size = sum(map(len, self.rows.values()))
         self.few, self.ends = self.size < PART, rows is None
         self.place = 2 if self.ends else not self.few, next(self._number)
-        self.told: list[Verdicts | Exception] = []
+        self.told: list[Outcome] = []
         self.whole: _Job | None = None
 
     def __lt__(self, other: _Job) -> bool:
@@ -67,7 +74,7 @@ class _Job:
         self.size -= PART
         return part
 
-    def outcome(self, last: Verdicts | Exception) -> Verdicts | Exception:
+    def outcome(self, last: Outcome) -> Outcome:
         """What became of all its rows."""
         if not self.told:
             return last
@@ -104,16 +111,26 @@ class Writer:
         Raises :class:`StoreUnavailable`, or
         :class:`serving.store.database.UnfitRow` for rows that it cannot hold.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Verdicts] = loop.create_future()
-        self._add(_Job(rows, future, loop))
+        future: asyncio.Future[Verdicts] = asyncio.get_running_loop().create_future()
+        self.write_soon(rows, partial(_settle, future), future.get_loop())
         return await future
 
     def write_now(self, rows: Rows) -> Verdicts:
         """The same for a caller in a thread of its own."""
         future: Future[Verdicts] = Future()
-        self._add(_Job(rows, future, None))
+        self.write_soon(rows, partial(_settle, future))
         return future.result()
+
+    def write_soon(
+        self, rows: Rows, done: Done, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        """The same, and call ``done`` in an event loop, or else in the writer's thread."""
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    self._thread = Thread(target=self._run, name="store-writer", daemon=True)
+                    self._thread.start()
+        self._waiting.put(_Job(rows, done, loop))
 
     def close(self) -> None:
         """Write what waits, and end the thread."""
@@ -121,14 +138,6 @@ class Writer:
             self._waiting.put(_Job(None))
             self._thread.join()
             self._thread = None
-
-    def _add(self, job: _Job) -> None:
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    self._thread = Thread(target=self._run, name="store-writer", daemon=True)
-                    self._thread.start()
-        self._waiting.put(job)
 
     def _run(self) -> None:
         while jobs := self._next():
@@ -161,7 +170,7 @@ class Writer:
         lately = time.monotonic() < self._few_at + _LATELY_SECONDS
         return PART if lately else _MOST_ROWS
 
-    def _outcomes(self, jobs: Sequence[_Job]) -> list[Verdicts | Exception]:
+    def _outcomes(self, jobs: Sequence[_Job]) -> list[Outcome]:
         """What became of each job; where one spoils the transaction, each has its own."""
         try:
             return list(self._committed([job.rows for job in jobs]))
@@ -221,26 +230,30 @@ def _tables(given: Sequence[Rows]) -> list[str]:
     return list(dict.fromkeys(table for rows in given for table in rows))
 
 
-def _tell(jobs: Sequence[_Job], outcomes: Sequence[Verdicts | Exception]) -> None:
+def _tell(jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
     """Tell each caller; those of an event loop in one call of it."""
-    waiting: dict[asyncio.AbstractEventLoop, list[tuple[Any, Verdicts | Exception]]] = {}
+    waiting: dict[asyncio.AbstractEventLoop, list[tuple[Done, Outcome]]] = {}
     for job, outcome in zip(jobs, outcomes, strict=True):
         if job.whole is not None:
             job.whole.told.append(outcome)
-        elif job.loop is None:
-            _settle([(job.future, job.outcome(outcome))])
-        else:
-            waiting.setdefault(job.loop, []).append((job.future, job.outcome(outcome)))
-    for loop, settled in waiting.items():
+        elif job.done is not None and job.loop is None:
+            job.done(job.outcome(outcome))
+        elif job.done is not None and job.loop is not None:
+            waiting.setdefault(job.loop, []).append((job.done, job.outcome(outcome)))
+    for loop, told in waiting.items():
         with suppress(RuntimeError):  # its loop has ended, and nobody waits
-            loop.call_soon_threadsafe(_settle, settled)
+            loop.call_soon_threadsafe(_tell_all, told)
 
 
-def _settle(settled: Sequence[tuple[Any, Verdicts | Exception]]) -> None:
-    for future, outcome in settled:
-        if future.done():
-            continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+def _tell_all(told: Sequence[tuple[Done, Outcome]]) -> None:
+    for done, outcome in told:
+        done(outcome)
+
+
+def _settle(future: Any, outcome: Outcome) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -102,6 +102,7 @@ def check(sender: Sender, place: str) -> None:
     """Each event that was acknowledged is there once, and each score in the ledger."""
     assert not sender.odd
     store = Store(place)
+    store.open()
     events = [one for (one,) in store.rows("SELECT event_id FROM events")]
     scores = {one for (one,) in store.rows("SELECT request_id FROM scores")}
     store.close()

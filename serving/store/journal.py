@@ -1,0 +1,273 @@
+"""Rows that are on disk before they are in their table: what an answer waits for is an append.
+
+An append is one call of the system and one change of the interpreter's hands, a commit of a row
+into a table that is clustered by lead costs ten times that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import struct
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import NamedTuple
+
+import msgspec
+
+from serving.scorer import Row
+from serving.store.database import StoreUnavailable, UnfitRow
+from serving.store.writer import Outcome, Writer
+
+SOON = 1.0
+"""Seconds after which rows are in their table, or else it is tried again."""
+
+_FILES = "-ledger-1", "-ledger-2"
+_HEAD = struct.Struct("<II")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[tuple[object, ...]]).decode
+
+Done = Callable[[Exception | None], None]
+"""Is told that rows are on disk, or why they are not."""
+
+
+class Taken(Exception):
+    """Another process has the journal."""
+
+
+class _File:
+    """Records one after another, each with its length and its sum, and the rows that they hold.
+
+    What comes after a record that is torn was never acknowledged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_DSYNC
+        self.path, self._file = path, os.open(path, flags, 0o600)
+        self.rows: list[Row] = []
+        self._size, self._torn = 0, False
+
+    def lock(self) -> None:
+        """Keep others out, until this process ends. Raises :class:`Taken`."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Taken from None
+
+    def read(self) -> None:
+        """Take the rows that are there."""
+        held, at = self.path.read_bytes(), 0
+        while at + _HEAD.size <= len(held):
+            length, its_sum = _HEAD.unpack_from(held, at)
+            record = held[at + _HEAD.size : at + _HEAD.size + length]
+            if len(record) < length or zlib.crc32(record) != its_sum:
+                break
+            self.rows += _decode(record)
+            at += _HEAD.size + length
+        self._size, self._torn = at, at < len(held)
+
+    def append(self, rows: Sequence[Row], record: bytes) -> None:
+        """Put a record of rows on disk, whole or not at all. Raises ``OSError``."""
+        if self._torn:
+            os.ftruncate(self._file, self._size)
+        self._torn = True
+        whole = _HEAD.pack(len(record), zlib.crc32(record)) + record
+        if os.write(self._file, whole) < len(whole):
+            raise OSError("the disk is full")
+        self._torn = False
+        self._size += len(whole)
+        self.rows += rows
+
+    def clear(self) -> None:
+        """Forget the rows; on disk, too. Raises ``OSError``."""
+        os.ftruncate(self._file, 0)
+        os.fdatasync(self._file)
+        self.rows, self._size, self._torn = [], 0, False
+
+    def close(self) -> None:
+        """Close it, and drop it where it holds nothing."""
+        if not self.rows:
+            with suppress(OSError):
+                self.path.unlink()
+        os.close(self._file)
+
+
+class _Kept(NamedTuple):
+    rows: Sequence[Row]
+    done: Done
+    loop: asyncio.AbstractEventLoop
+
+
+class _Settling:
+    """Somebody who waits until what was kept before is in the table."""
+
+    def __init__(self) -> None:
+        self.future: Future[None] = Future()
+        self.moves = 0
+
+
+class _Ending:
+    """Nothing comes after it."""
+
+
+class Journal:
+    """The way of a table's rows into it: on disk first, and in the table within a second.
+
+    Two files beside the store take turns: rows are appended to the one while those of the other
+    are written to the table. What a process left that was killed is written by the next one; a row
+    that is in the table already stays as it is. Of processes with one store the first has the
+    journal, the others get :class:`Taken`. ``check`` raises :class:`StoreUnavailable` where the
+    store cannot be written; while rows do not get into their table no more are taken.
+    """
+
+    def __init__(self, store: Path, table: str, check: Callable[[], None], writer: Writer) -> None:
+        self._table, self._check, self._writer = table, check, writer
+        self._asked = SimpleQueue[_Kept | _Settling | _Ending | Outcome]()
+        self._settling: list[_Settling] = []
+        self._lack: Exception | None = None
+        self._filled: _File | None = None
+        self._busy, self._due = False, 0.0
+        try:
+            self._current, self._spare = (_File(Path(f"{store}{name}")) for name in _FILES)
+            self._current.lock()
+            for one in (self._current, self._spare):
+                one.read()
+                if one.rows:
+                    writer.write_now({table: one.rows})
+                one.clear()
+        except OSError as error:
+            raise _unavailable(store, error) from None
+        self._store = store
+        self._thread = Thread(target=self._run, name="store-journal", daemon=True)
+        self._thread.start()
+
+    def keep(self, rows: Sequence[Row], done: Done) -> None:
+        """Put rows on disk, and call ``done`` in the event loop that runs now once they are.
+
+        It is told :class:`StoreUnavailable`, or :class:`UnfitRow` for what nothing can hold.
+        """
+        self._asked.put(_Kept(rows, done, asyncio.get_running_loop()))
+
+    def settle(self) -> None:
+        """Return once all that was kept before is in the table. Raises :class:`StoreUnavailable`.
+
+        Not for an event loop: it blocks.
+        """
+        settling = _Settling()
+        self._asked.put(settling)
+        settling.future.result()
+
+    def close(self) -> None:
+        """Bring what was kept into the table, where that can be done, and end."""
+        with suppress(StoreUnavailable):
+            self.settle()
+        self._asked.put(_Ending())
+        self._thread.join()
+        for one in {self._current, self._filled or self._spare}:
+            one.close()
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            some = self._next()
+            self._append([one for one in some if isinstance(one, _Kept)])
+            for one in some:
+                if isinstance(one, _Settling):
+                    one.moves = (self._filled is not None) + bool(self._current.rows)
+                    self._settling.append(one)
+                elif isinstance(one, (dict, Exception)):
+                    self._moved(one)
+                ended = ended or isinstance(one, _Ending)
+            self._settle(None)
+            self._move()
+
+    def _next(self) -> list[_Kept | _Settling | _Ending | Outcome]:
+        """What was asked for meanwhile; nothing when it is time to move rows."""
+        waits = not self._busy and (self._filled or self._current.rows)
+        try:
+            left = max(self._due - time.monotonic(), 0.0) if waits else None
+            some = [self._asked.get(timeout=left)]
+        except Empty:
+            return []
+        while not self._asked.empty():
+            some.append(self._asked.get())
+        return some
+
+    def _append(self, kept: Sequence[_Kept]) -> None:
+        """Append rows of several callers as one record, and tell them."""
+        if not kept:
+            return
+        rows = [row for one in kept for row in one.rows]
+        error: Exception | None = self._lack
+        try:
+            if error is None:
+                self._check()
+                if not self._current.rows:
+                    self._due = time.monotonic() + SOON
+                self._current.append(rows, _encode(rows))
+        except StoreUnavailable as unavailable:
+            error = unavailable
+        except OSError as failed:
+            error = _unavailable(self._store, failed)
+        except (UnicodeError, OverflowError):  # one of them, who fails alone
+            if len(kept) > 1:
+                for one in kept:
+                    self._append([one])
+                return
+            error = UnfitRow(f"{self._store}: a row of {self._table}")
+        for loop in {one.loop for one in kept}:
+            told = [one.done for one in kept if one.loop is loop]
+            with suppress(RuntimeError):  # its loop has ended, and nobody waits
+                loop.call_soon_threadsafe(_tell, told, error)
+
+    def _move(self) -> None:
+        """Have rows written to their table, when it is time or somebody waits for it."""
+        if self._busy or not (time.monotonic() >= self._due or self._settling):
+            return
+        if self._filled is None and self._current.rows:
+            self._filled, self._current, self._spare = self._current, self._spare, self._current
+        if self._filled is not None:
+            self._busy = True
+            self._writer.write_soon({self._table: self._filled.rows}, self._asked.put)
+
+    def _moved(self, outcome: Outcome) -> None:
+        """Rows are in their table, or it will be tried again."""
+        self._busy = False
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            if self._filled is not None:
+                self._filled.clear()
+        except Exception as error:
+            self._lack, self._due = _unavailable(self._store, error), time.monotonic() + SOON
+            self._settle(self._lack)
+            return
+        self._lack = self._filled = None
+        for one in self._settling:
+            one.moves -= 1
+
+    def _settle(self, error: Exception | None) -> None:
+        """Tell those whose rows are in their table now, or all what stands in the way."""
+        for one in [*self._settling]:
+            if error is not None or one.moves == 0:
+                self._settling.remove(one)
+                if error is None:
+                    one.future.set_result(None)
+                else:
+                    one.future.set_exception(error)
+
+
+def _tell(told: Sequence[Done], error: Exception | None) -> None:
+    for done in told:
+        done(error)
+
+
+def _unavailable(store: Path, error: Exception) -> StoreUnavailable:
+    return error if isinstance(error, StoreUnavailable) else StoreUnavailable(f"{store}: {error}")
