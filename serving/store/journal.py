@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -36,6 +36,15 @@ _decode = msgspec.msgpack.Decoder(list[tuple[object, ...]]).decode
 
 Done = Callable[[Exception | None], None]
 """Is told that rows are on disk, or why they are not."""
+
+
+def is_left(store: Path) -> bool:
+    """Whether beside a store there are rows on their way into it."""
+    for name in _FILES:
+        with suppress(OSError):
+            if Path(f"{store}{name}").stat().st_size:
+                return True
+    return False
 
 
 class Taken(Exception):
@@ -60,6 +69,10 @@ class _File:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Taken from None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._file), self.path.stat()):
+                return
+        raise Taken  # who had it has dropped the file meanwhile
 
     def read(self) -> None:
         """Take the rows that are there."""
@@ -91,11 +104,15 @@ class _File:
         os.fdatasync(self._file)
         self.rows, self._size, self._torn = [], 0, False
 
-    def close(self) -> None:
-        """Close it, and drop it where it holds nothing."""
+    def drop(self) -> None:
+        """Close it, and leave nothing where it holds nothing."""
         if not self.rows:
             with suppress(OSError):
                 self.path.unlink()
+        self.close()
+
+    def close(self) -> None:
+        """Close it."""
         os.close(self._file)
 
 
@@ -134,17 +151,22 @@ class Journal:
         self._lack: Exception | None = None
         self._filled: _File | None = None
         self._busy, self._due = False, 0.0
-        try:
-            self._current, self._spare = (_File(Path(f"{store}{name}")) for name in _FILES)
-            self._current.lock()
-            for one in (self._current, self._spare):
-                one.read()
-                if one.rows:
-                    writer.write_now({table: one.rows})
-                one.clear()
-        except OSError as error:
-            raise _unavailable(store, error) from None
         self._store = store
+        with ExitStack() as undone:
+            try:
+                self._files = [_File(Path(f"{store}{name}")) for name in _FILES]
+                for one in self._files:
+                    undone.callback(one.close)
+                self._files[0].lock()
+                for one in self._files:
+                    one.read()
+                    if one.rows:
+                        writer.write_now({table: one.rows})
+                    one.clear()
+            except OSError as error:
+                raise _unavailable(store, error) from None
+            undone.pop_all()
+        self._current, self._spare = self._files
         self._thread = Thread(target=self._run, name="store-journal", daemon=True)
         self._thread.start()
 
@@ -170,8 +192,8 @@ class Journal:
             self.settle()
         self._asked.put(_Ending())
         self._thread.join()
-        for one in {self._current, self._filled or self._spare}:
-            one.close()
+        for one in reversed(self._files):  # that with the lock last
+            one.drop()
 
     def _run(self) -> None:
         ended = False
@@ -212,16 +234,14 @@ class Journal:
                 if not self._current.rows:
                     self._due = time.monotonic() + SOON
                 self._current.append(rows, _encode(rows))
-        except StoreUnavailable as unavailable:
-            error = unavailable
-        except OSError as failed:
-            error = _unavailable(self._store, failed)
         except (UnicodeError, OverflowError):  # one of them, who fails alone
             if len(kept) > 1:
                 for one in kept:
                     self._append([one])
                 return
             error = UnfitRow(f"{self._store}: a row of {self._table}")
+        except Exception as failed:
+            error = _unavailable(self._store, failed)
         for loop in {one.loop for one in kept}:
             told = [one.done for one in kept if one.loop is loop]
             with suppress(RuntimeError):  # its loop has ended, and nobody waits

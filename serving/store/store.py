@@ -14,7 +14,7 @@ from features.databases import is_database, is_postgres, sqlite_path
 from features.schema import TABLES, History
 from serving.scorer import Facts, Row
 from serving.store.database import Database, Session, StoreUnavailable
-from serving.store.journal import Done, Journal, Taken
+from serving.store.journal import Done, Journal, Taken, is_left
 from serving.store.sqlite import Sqlite
 from serving.store.tables import (
     COLUMNS,
@@ -67,7 +67,7 @@ class Store:
         """
         with self._database.writing():
             pass
-        self._journalled()
+        self.settle()
 
     def close(self) -> None:
         """Close it; the store is of no more use."""
@@ -117,7 +117,9 @@ class Store:
 
     def settle(self) -> None:
         """Return once all that was kept before is in its table."""
-        journal = self._journalled()
+        database, journal = self._database, self._journal
+        if journal is None and isinstance(database, Sqlite) and is_left(database.path):
+            journal = self._journalled()
         if journal is not None:
             journal.settle()
 

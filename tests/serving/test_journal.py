@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -171,9 +172,24 @@ def test_the_second_process_of_a_store_writes_into_the_ledger_itself(
     assert kept(store, [score(1)]) == [None]
     assert kept(other, [score(2)]) == [None]
     assert ledger(other) == [score(2)]
+    open_files = psutil.Process().num_fds()
+    for number in range(3, 6):
+        assert kept(other, [score(number)]) == [None]
+    assert psutil.Process().num_fds() == open_files
+    store.close()
+    assert kept(other, [score(6)]) == [None]
+    assert b"0006" in Path(f"{place}{FIRST}").read_bytes(), "it has the journal now"
+    other.settle()
+    assert ledger(other) == [score(number) for number in range(1, 7)]
     other.close()
-    store.settle()
-    assert ledger(store) == [score(1), score(2)]
+
+
+def test_who_only_reads_leaves_nothing_beside_the_store(place: Path) -> None:
+    store = Store(place)
+    store.open()
+    assert store.held("a lead") == {}
+    assert not [one for one in place.parent.iterdir() if "ledger" in one.name]
+    store.close()
 
 
 def test_what_was_kept_of_a_lead_is_erased(store: Store, place: Path) -> None:
