@@ -50,7 +50,9 @@ def lines(headers: Iterable[Header]) -> bytes:
     return b"".join(b"%s: %s\r\n" % header for header in headers)
 
 
-class _Head(NamedTuple):
+class Head(NamedTuple):
+    """Of a request; names of headers in lower case."""
+
     method: bytes
     target: bytes
     headers: tuple[Header, ...]
@@ -64,8 +66,12 @@ _UNUSUAL = frozenset({b"transfer-encoding", b"upgrade", b"expect"})
 """What changes where a request ends, or what it waits for."""
 
 
+_LONGEST = 4_096
+"""Heads of so many bytes at most are kept, as clients send the same ones again and again."""
+
+
 @lru_cache
-def _read_head(head: bytes) -> _Head | None:
+def _read_head(head: bytes) -> Head | None:
     """Headers as they come from most clients; None for any others, which are left to a parser."""
     line = _LINE.match(head)
     if line is None:
@@ -80,12 +86,16 @@ def _read_head(head: bytes) -> _Head | None:
     usual = length.isdigit() and headers.get(b"connection", b"keep-alive") == b"keep-alive"
     if head[at:] != b"\r\n" or not usual:
         return None
-    return _Head(line[1], line[2], tuple(headers.items()), int(length))
+    return Head(line[1], line[2], tuple(headers.items()), int(length))
 
 
-def _read_whole(data: bytes) -> _Head | None:
-    """The head of a request that ``data`` is, no more and no less; None where it is not plain."""
-    end = data.find(b"\r\n\r\n") + 4
+def read_whole(data: bytes) -> Head | None:
+    """The head of a request that ``data`` is, no more and no less; None where it is not plain.
+
+    What is read is what a parser reads. Not plain is what is said of the connection but that it is
+    kept, of the body but its length, and whatever is written in a way that is seldom seen.
+    """
+    end = data.find(b"\r\n\r\n", 0, _LONGEST) + 4
     head = _read_head(data[:end])
     return head if head is not None and head.length == len(data) - end else None
 
@@ -127,7 +137,7 @@ class Patient(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Wait for the rest of the headers, where they are not all there."""
-        if self._between and (head := _read_whole(data)):
+        if self._between and (head := read_whole(data)):
             refusal = self._refusal(head.method, head.target, head.headers)
             if refusal is not None:
                 self._stop()
