@@ -31,7 +31,7 @@ def submitted(client: httpx.Client, lines: Sequence[str], **query: Any) -> Recor
 
 
 def awaited(client: httpx.Client, job: Record, until: Callable[[Record], bool]) -> Record:
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 180
     while time.monotonic() < limit:
         found: Record = client.get(f"/v1/jobs/{job['job_id']}").json()
         if until(found):
