@@ -8,6 +8,7 @@ when it ends, the next one begins anew.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import secrets
@@ -42,8 +43,8 @@ _COMMAND = (
 )
 _ROOT = Path(__file__).parent.parent
 _BUFFER, _PAUSE = 2**20, 1.0
-_LOOK_SECONDS = 600.0
-"""So often it is looked for answers that were kept long enough, though no job comes."""
+_LOOK_SECONDS = 5.0
+"""So often it is looked for jobs that another service took in, and for answers to forget."""
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -79,9 +80,15 @@ def write_job(place: Path, job: Job) -> None:
 
 
 def jobs_beside(store: str | None) -> Path:
-    """Where jobs are kept if nothing else is said: beside a store that is a file."""
-    if store is None or is_postgres(store):
+    """Where jobs are kept if nothing else is said: beside a store that is a file.
+
+    Those of another database in a place of their own: who works on them writes into its ledger.
+    """
+    if store is None:
         return Path(".leadcast/jobs")
+    if is_postgres(store):
+        which = store.rpartition("@")[2]  # not who asks, nor the password
+        return Path(f".leadcast/jobs-{hashlib.sha256(which.encode()).hexdigest()[:12]}")
     path = sqlite_path(store) if is_database(store) else Path(store)
     return path.with_name(path.name + ".jobs")
 

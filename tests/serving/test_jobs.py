@@ -13,7 +13,7 @@ import psutil
 
 from features.schema import History
 from features.times import iso, now
-from serving.jobs import KEPT, Job, Jobs, write_job
+from serving.jobs import KEPT, Job, Jobs, jobs_beside, write_job
 from serving.run import serving
 from tests.serving.asking import Asking, by_id, free_port
 
@@ -131,6 +131,19 @@ def test_answers_go_after_a_day_though_no_job_comes(tmp_path: Path) -> None:
         assert time.monotonic() < limit
         time.sleep(0.01)
     assert jobs.find("b" * 16).status == "done"
+
+
+def test_each_database_has_jobs_of_its_own() -> None:
+    places = {
+        url: jobs_beside(url)
+        for url in (
+            None, "store.db", "sqlite:///other.db", "postgresql://ann:secret@here/one",
+            "postgresql://here/one", "postgresql://ann:secret@here/two",
+        )
+    }  # fmt: skip
+    assert places["postgresql://ann:secret@here/one"] == places["postgresql://here/one"]
+    assert len(set(places.values())) == len(places) - 1
+    assert str(places["store.db"]) == "store.db.jobs"
 
 
 def test_a_service_goes_on_with_the_jobs_that_the_last_one_left(
