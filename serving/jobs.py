@@ -87,7 +87,7 @@ def jobs_beside(store: str | None) -> Path:
     if store is None:
         return Path(".leadcast/jobs")
     if is_postgres(store):
-        which = store.rpartition("@")[2]  # not who asks, nor the password
+        which = store.partition("://")[2].rpartition("@")[2]  # not who asks, nor the password
         return Path(f".leadcast/jobs-{hashlib.sha256(which.encode()).hexdigest()[:12]}")
     path = sqlite_path(store) if is_database(store) else Path(store)
     return path.with_name(path.name + ".jobs")
