@@ -56,7 +56,10 @@ class Together(Generic[Asked, Told]):
         if self._keep is None:
             tell(None)
         else:
-            self._keep([told for told in answers if not isinstance(told, Exception)], tell)
+            try:
+                self._keep([told for told in answers if not isinstance(told, Exception)], tell)
+            except Exception as error:  # or else they would wait for ever
+                tell(error)
         if self._waiting and not self._turning:
             self._turning = True
             asyncio.get_running_loop().call_soon(self._turn)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -102,3 +102,18 @@ def test_who_has_gone_is_no_hindrance() -> None:
         assert await together.answer(3) == 3
 
     asyncio.run(scene())
+
+
+def test_who_asks_is_told_when_what_is_answered_cannot_be_kept() -> None:
+    def keep(answers: Sequence[int], done: Callable[[Exception | None], None]) -> None:
+        if 1 in answers:
+            raise OSError("broken")
+        done(OSError("full") if 2 in answers else None)
+
+    async def scene(asked: int) -> int:
+        return await Together[int, int](lambda all_: [*all_], keep).answer(asked)
+
+    for asked, why in ((1, "broken"), (2, "full")):
+        with pytest.raises(OSError, match=why):
+            asyncio.run(asyncio.wait_for(scene(asked), 10))
+    assert asyncio.run(scene(3)) == 3
