@@ -1,7 +1,7 @@
 """Rows that are on disk before they are in their table: what an answer waits for is an append.
 
-An append is one call of the system and one change of the interpreter's hands, a commit of a row
-into a table that is clustered by lead costs ten times that.
+An append is one call of the system, a commit of a row into a table that is clustered by lead costs
+ten times that.
 """
 
 from __future__ import annotations
@@ -9,25 +9,31 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import select
 import struct
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import NamedTuple
 
 import msgspec
 
 from serving.scorer import Row
+from serving.store.appender import Appender
 from serving.store.database import StoreUnavailable, UnfitRow
 from serving.store.writer import Outcome, Writer
 
 SOON = 1.0
 """Seconds after which rows are in their table, or else it is tried again."""
+
+_HEAR_SECONDS = 0.05
+"""How long is waited for appends before it is seen whether somebody else has heard of them."""
 
 _FILES = "-ledger-1", "-ledger-2"
 _HEAD = struct.Struct("<II")
@@ -59,18 +65,17 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_DSYNC
-        self.path, self._file = path, os.open(path, flags, 0o600)
+        self.path, self.file = path, os.open(path, flags, 0o600)
         self.rows: list[Row] = []
-        self._size, self._torn = 0, False
 
     def lock(self) -> None:
         """Keep others out, until this process ends. Raises :class:`Taken`."""
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Taken from None
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(self._file), self.path.stat()):
+            if os.path.samestat(os.fstat(self.file), self.path.stat()):
                 return
         raise Taken  # who had it has dropped the file meanwhile
 
@@ -84,25 +89,12 @@ class _File:
                 break
             self.rows += _decode(record)
             at += _HEAD.size + length
-        self._size, self._torn = at, at < len(held)
-
-    def append(self, rows: Sequence[Row], record: bytes) -> None:
-        """Put a record of rows on disk, whole or not at all. Raises ``OSError``."""
-        if self._torn:
-            os.ftruncate(self._file, self._size)
-        self._torn = True
-        whole = _HEAD.pack(len(record), zlib.crc32(record)) + record
-        if os.write(self._file, whole) < len(whole):
-            raise OSError("the disk is full")
-        self._torn = False
-        self._size += len(whole)
-        self.rows += rows
 
     def clear(self) -> None:
         """Forget the rows; on disk, too. Raises ``OSError``."""
-        os.ftruncate(self._file, 0)
-        os.fdatasync(self._file)
-        self.rows, self._size, self._torn = [], 0, False
+        os.ftruncate(self.file, 0)
+        os.fdatasync(self.file)
+        self.rows = []
 
     def drop(self) -> None:
         """Close it, and leave nothing where it holds nothing."""
@@ -113,11 +105,14 @@ class _File:
 
     def close(self) -> None:
         """Close it."""
-        os.close(self._file)
+        os.close(self.file)
 
 
 class _Kept(NamedTuple):
+    """Rows that are being appended to a file, and whom to tell where."""
+
     rows: Sequence[Row]
+    file: _File
     done: Done
     loop: asyncio.AbstractEventLoop
 
@@ -128,6 +123,10 @@ class _Settling:
     def __init__(self) -> None:
         self.future: Future[None] = Future()
         self.moves = 0
+
+
+class _Filling:
+    """The first rows of a file are there."""
 
 
 class _Ending:
@@ -142,11 +141,13 @@ class Journal:
     that is in the table already stays as it is. Of processes with one store the first has the
     journal, the others get :class:`Taken`. ``check`` raises :class:`StoreUnavailable` where the
     store cannot be written; while rows do not get into their table no more are taken.
+
+    Appends are asked for and told of in the event loop; a thread has the rows moved.
     """
 
     def __init__(self, store: Path, table: str, check: Callable[[], None], writer: Writer) -> None:
         self._table, self._check, self._writer = table, check, writer
-        self._asked = SimpleQueue[_Kept | _Settling | _Ending | Outcome]()
+        self._asked = SimpleQueue[_Filling | _Settling | _Ending | Outcome]()
         self._settling: list[_Settling] = []
         self._lack: Exception | None = None
         self._filled: _File | None = None
@@ -167,6 +168,10 @@ class Journal:
                 raise _unavailable(store, error) from None
             undone.pop_all()
         self._current, self._spare = self._files
+        self._lock = Lock()
+        self._kept = deque[_Kept]()
+        self._appender = Appender(self._current.file)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = Thread(target=self._run, name="store-journal", daemon=True)
         self._thread.start()
 
@@ -175,7 +180,22 @@ class Journal:
 
         It is told :class:`StoreUnavailable`, or :class:`UnfitRow` for what nothing can hold.
         """
-        self._asked.put(_Kept(rows, done, asyncio.get_running_loop()))
+        error = self._lack
+        try:
+            if error is None:
+                self._check()
+                record = _encode(rows)
+        except (UnicodeError, OverflowError):
+            error = UnfitRow(f"{self._store}: a row of {self._table}")
+        except Exception as failed:
+            error = _unavailable(self._store, failed)
+        if error is not None:
+            done(error)
+            return
+        loop = self._listening()
+        with self._lock:
+            self._kept.append(_Kept(rows, self._current, done, loop))
+            self._appender.append(_HEAD.pack(len(record), zlib.crc32(record)) + record)
 
     def settle(self) -> None:
         """Return once all that was kept before is in the table. Raises :class:`StoreUnavailable`.
@@ -192,16 +212,61 @@ class Journal:
             self.settle()
         self._asked.put(_Ending())
         self._thread.join()
+        self._appender.end()
+        self._hear()
+        self._deafen()
         for one in reversed(self._files):  # that with the lock last
             one.drop()
+
+    def _listening(self) -> asyncio.AbstractEventLoop:
+        """The event loop that runs now, and is told of appends from now on."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop = loop
+            loop.add_reader(self._appender.told, self._hear)
+        return loop
+
+    def _deafen(self) -> None:
+        """Close what is heard of appends, once no event loop looks at it."""
+        if self._loop is None or self._loop.is_closed():
+            os.close(self._appender.told)
+        else:
+            self._loop.call_soon_threadsafe(_close_read, self._loop, self._appender.told)
+
+    def _hear(self) -> None:
+        """Take rows that are on disk as such, and tell who waits for that."""
+        with self._lock:
+            heard = [(self._kept.popleft(), error) for error in self._appender.hear()]
+            for one, error in heard:
+                if error is None:
+                    if not one.file.rows:
+                        self._asked.put(_Filling())
+                    one.file.rows += one.rows
+        here = _running_loop()
+        for one, error in heard:
+            told = None if error is None else _unavailable(self._store, error)
+            if one.loop is here:
+                one.done(told)
+            else:
+                with suppress(RuntimeError):  # its loop has ended, and nobody waits
+                    one.loop.call_soon_threadsafe(one.done, told)
+
+    def _hear_all(self) -> None:
+        """Return once all that is being appended is on disk, or is known not to be."""
+        told = select.poll()
+        told.register(self._appender.told, select.POLLIN)
+        while self._kept:
+            told.poll(1e3 * _HEAR_SECONDS)
+            self._hear()
 
     def _run(self) -> None:
         ended = False
         while not ended:
-            some = self._next()
-            self._append([one for one in some if isinstance(one, _Kept)])
-            for one in some:
-                if isinstance(one, _Settling):
+            for one in self._next():
+                if isinstance(one, _Filling):
+                    self._due = time.monotonic() + SOON
+                elif isinstance(one, _Settling):
+                    self._hear_all()
                     one.moves = (self._filled is not None) + bool(self._current.rows)
                     self._settling.append(one)
                 elif isinstance(one, (dict, Exception)):
@@ -210,7 +275,7 @@ class Journal:
             self._settle(None)
             self._move()
 
-    def _next(self) -> list[_Kept | _Settling | _Ending | Outcome]:
+    def _next(self) -> list[_Filling | _Settling | _Ending | Outcome]:
         """What was asked for meanwhile; nothing when it is time to move rows."""
         waits = not self._busy and (self._filled or self._current.rows)
         try:
@@ -222,37 +287,15 @@ class Journal:
             some.append(self._asked.get())
         return some
 
-    def _append(self, kept: Sequence[_Kept]) -> None:
-        """Append rows of several callers as one record, and tell them."""
-        if not kept:
-            return
-        rows = [row for one in kept for row in one.rows]
-        error: Exception | None = self._lack
-        try:
-            if error is None:
-                self._check()
-                if not self._current.rows:
-                    self._due = time.monotonic() + SOON
-                self._current.append(rows, _encode(rows))
-        except (UnicodeError, OverflowError):  # one of them, who fails alone
-            if len(kept) > 1:
-                for one in kept:
-                    self._append([one])
-                return
-            error = UnfitRow(f"{self._store}: a row of {self._table}")
-        except Exception as failed:
-            error = _unavailable(self._store, failed)
-        for loop in {one.loop for one in kept}:
-            told = [one.done for one in kept if one.loop is loop]
-            with suppress(RuntimeError):  # its loop has ended, and nobody waits
-                loop.call_soon_threadsafe(_tell, told, error)
-
     def _move(self) -> None:
         """Have rows written to their table, when it is time or somebody waits for it."""
         if self._busy or not (time.monotonic() >= self._due or self._settling):
             return
         if self._filled is None and self._current.rows:
-            self._filled, self._current, self._spare = self._current, self._spare, self._current
+            with self._lock:
+                self._filled, self._current, self._spare = self._current, self._spare, self._current
+                self._appender.use(self._current.file)
+            self._hear_all()
         if self._filled is not None:
             self._busy = True
             self._writer.write_soon({self._table: self._filled.rows}, self._asked.put)
@@ -284,9 +327,15 @@ class Journal:
                     one.future.set_exception(error)
 
 
-def _tell(told: Sequence[Done], error: Exception | None) -> None:
-    for done in told:
-        done(error)
+def _close_read(loop: asyncio.AbstractEventLoop, file: int) -> None:
+    loop.remove_reader(file)
+    os.close(file)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None
 
 
 def _unavailable(store: Path, error: Exception) -> StoreUnavailable:

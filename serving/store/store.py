@@ -13,6 +13,7 @@ from typing import Any
 from features.databases import is_database, is_postgres, sqlite_path
 from features.schema import TABLES, History
 from serving.scorer import Facts, Row
+from serving.store import appender
 from serving.store.database import Database, Session, StoreUnavailable
 from serving.store.journal import Done, Journal, Taken, is_left
 from serving.store.sqlite import Sqlite
@@ -67,6 +68,8 @@ class Store:
         """
         with self._database.writing():
             pass
+        if isinstance(self._database, Sqlite):
+            appender.ready()
         self.settle()
 
     def close(self) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import resource
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,6 +49,17 @@ def as_killed(place: Path, to: Path) -> Store:
     for one in place.parent.iterdir():
         shutil.copy(one, to / one.name)
     return Store(to / place.name)
+
+
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """No file of this process gets larger meanwhile."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 @pytest.fixture
@@ -149,19 +161,18 @@ def test_where_the_ledger_cannot_be_written_nothing_is_kept(store: Store, place:
     assert ledger(store) == [score(1), score(3)]
 
 
-def test_a_disk_that_fills_tears_no_record(
-    store: Store, place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_disk_that_fills_tears_no_record(store: Store, place: Path, tmp_path: Path) -> None:
     assert kept(store, [score(1)]) == [None]
-    write = os.write
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "write", lambda file, data: write(file, data[:9]))
-        [told] = kept(store, [score(2)])
-    assert isinstance(told, StoreUnavailable)
-    assert kept(store, [score(3)]) == [None]
+    for number in (2, 3):
+        room = Path(f"{place}{FIRST}").stat().st_size + 9
+        with limited(room):
+            told, another = kept(store, [score(10 * number)], [score(10 * number + 1)])
+        assert isinstance(told, StoreUnavailable)
+        assert isinstance(another, StoreUnavailable)
+        assert kept(store, [score(number)]) == [None]
     found = as_killed(place, tmp_path)
     found.open()
-    assert ledger(found) == [score(1), score(3)]
+    assert ledger(found) == [score(1), score(2), score(3)]
     found.close()
 
 
