@@ -20,12 +20,18 @@ SOON = 0.010
 PATIENCE = 0.040
 """Seconds that a request waits for its turn while all slots stay taken."""
 
-STANDING, LONG = 0.005, 0.030
+STANDING, LONG = 0.005, 0.020
 """So many seconds of work in the house at every moment of so many seconds are a queue that stands.
 
 A burst leaves again; from a queue that stands nobody gains. After CoDel (Nichols and Jacobson,
 "Controlling Queue Delay", ACM Queue 10(5), 2012), with the work that waits in place of the time
 that it has waited.
+"""
+
+RETURN = 0.010
+"""Seconds in which who was answered asks again: only slowly does the house count as emptier.
+
+Clients that are answered together leave it together, and come back together.
 """
 
 CROWD, ENOUGH, RECENT = 1.0, 0.75, 0.02
@@ -95,7 +101,8 @@ class Gate:
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
         self._coming, self._woken = 0, 0
         self._begun, self._turning, self._watching = 0, False, False
-        self._asked, self._asked_at, self._refused, self._quiet = 0.0, 0.0, 0.0, 0.0
+        self._asked, self._house = 0.0, 0.0
+        self._asked_at, self._refused, self._quiet = 0.0, 0.0, 0.0
         self._crowded, self._came, self._came_before, self._counting = False, 0, 0, False
         self._first, self._last = 0.0, 0.0
         self._pace = 0.0003
@@ -155,9 +162,11 @@ class Gate:
 
     def _sees_crowd(self, at: float) -> bool:
         """Whether who comes now is one of a crowd."""
-        self._asked = 1.0 + self._asked * math.exp((self._asked_at - at) / RECENT)
-        self._asked_at = at
-        if (self.running + self._coming + len(self._waiting)) * self._pace < STANDING:
+        since, self._asked_at = at - self._asked_at, at
+        self._asked = 1.0 + self._asked * math.exp(-since / RECENT)
+        house = self.running + self._coming + len(self._waiting)
+        self._house = max(house, self._house * math.exp(-since / RETURN))
+        if self._house <= TURN or self._house * self._pace < STANDING:
             self._quiet = at
         use = self._asked * self._pace / RECENT
         if use < ENOUGH:
@@ -211,7 +220,7 @@ class Gate:
                 turn.set_result(None)
                 self._woken += 1
                 self._begin()
-        busy = self._begun or self._coming  # until the next turn
+        busy = self._begun or self._coming or self.running  # until the next turn
         self._last = at if busy else 0.0
         while self._waiting and not self._begun and self._waiting[0][0] < at - PATIENCE:
             _, turn = self._waiting.popleft()
