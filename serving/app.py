@@ -21,7 +21,9 @@ from serving.openapi import described
 from serving.operation import Operation
 from serving.repeats import Repeats
 from serving.routes import ingest, jobs, models, privacy, score, worklist
+from serving.together import Together
 from serving.traces import Traces
+from serving.worklist import current_scores
 
 OPERATIONS: tuple[Operation, ...] = (
     *score.OPERATIONS,
@@ -41,6 +43,7 @@ def application() -> Starlette:
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
     app.state.refresher, app.state.shadow, app.state.repeats = None, None, Repeats()
     app.state.working = anyio.CapacityLimiter(2)
+    app.state.current = Together[str, bytes](lambda leads: current_scores(app.state.store, leads))
     return app
 
 

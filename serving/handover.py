@@ -99,7 +99,7 @@ def hand_over(store: Store, policy: Policy, wanted: AtMost) -> bytes:
     entries = entries_of(store, list(chosen))
     handed = [
         Handed(rooms.territory(chosen[one.lead_id]), rooms.owner(chosen[one.lead_id]), one)
-        for one in entries
+        for one in (entries[lead] for lead in chosen if lead in entries)
     ]
     wins, revenue = brings(store, list(chosen))
     kept = msgspec.convert(left, Left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Annotated, Any, cast
 
@@ -128,15 +129,15 @@ def work_list(store: Store, wanted: Wanted) -> bytes:
     return msgspec.json.encode(WorkList(entries, _cut(store, where, values, wanted), more))
 
 
-def entries_of(store: Store, leads: Sequence[str]) -> list[Entry]:
-    """The entries of those of some leads, a thousand at most, that have a current score.
+def entries_of(store: Store, leads: Sequence[str]) -> dict[str, Entry]:
+    """The entries of those of some leads, a thousand at most, that have a current score."""
+    rows = store.rows(_entries(len(leads)), leads) if leads else []
+    return {row[0]: _entry(row) for row in rows}
 
-    In the order given.
-    """
-    marks = ", ".join("?" * len(leads))
-    rows = store.rows(f"{_ENTRY}c.lead_id IN ({marks})", leads) if leads else []
-    found = {row[0]: _entry(row) for row in rows}
-    return [found[lead] for lead in leads if lead in found]
+
+@lru_cache
+def _entries(leads: int) -> str:
+    return f"{_ENTRY}c.lead_id IN ({', '.join('?' * leads)})"
 
 
 def brings(store: Store, leads: Sequence[str]) -> tuple[Amount, Amount | None]:
@@ -146,16 +147,21 @@ def brings(store: Store, leads: Sequence[str]) -> tuple[Amount, Amount | None]:
     return _brings(store.rows(statement, leads) if leads else [])
 
 
-def entry_of(store: Store, lead_id: str) -> bytes:
-    """Answer with the current score of a lead. Raises :class:`Breach` (404) when it has none."""
-    found = store.rows(f"{_ENTRY}c.lead_id = ?", (lead_id,))
-    if not found:
-        raise Breach(
-            "no-current-score", "The lead has no current score",
-            "it is not stored, not open, not to be scored, or is scored in a moment",
-            remedy="score it: POST /v1/score", status=404,
-        )  # fmt: skip
-    return msgspec.json.encode(_entry(found[0]))
+def current_scores(store: Store, leads: Sequence[str]) -> list[bytes | Breach]:
+    """Answer with the current score of each lead, or refuse (404) where it has none.
+
+    One statement for all: most of what a read costs is to begin and to end it.
+    """
+    found = entries_of(store, leads)
+    return [msgspec.json.encode(found[one]) if one in found else _unscored() for one in leads]
+
+
+def _unscored() -> Breach:
+    return Breach(
+        "no-current-score", "The lead has no current score",
+        "it is not stored, not open, not to be scored, or is scored in a moment",
+        remedy="score it: POST /v1/score", status=404,
+    )  # fmt: skip
 
 
 def decide(store: Store, lead_id: str, made: NewDecision) -> bytes:

@@ -10,7 +10,7 @@ from serving import handover, worklist
 from serving.http import answer, lead_of, read_body, store_of
 from serving.limits import in_thread
 from serving.operation import Operation
-from serving.problems import convert, decode
+from serving.problems import Breach, convert, decode
 
 _DECISION = msgspec.json.Decoder(worklist.NewDecision)
 
@@ -29,10 +29,14 @@ async def _hand_over(request: Request) -> Response:
 
 
 async def _current(request: Request) -> Response:
-    store, which = store_of(request), lead_of(request)
-    if not store.remote:
-        return answer(worklist.entry_of(store, which))  # quicker than to wait for a thread
-    return answer(await in_thread(request.app.state.working, worklist.entry_of, store, which))
+    store, which, state = store_of(request), lead_of(request), request.app.state
+    if not store.remote:  # together with what else comes now: quicker than to wait for a thread
+        last = not request.scope["gate"].more_come
+        return answer(await state.current.answer(which, last=last))
+    [told] = await in_thread(state.working, worklist.current_scores, store, [which])
+    if isinstance(told, Breach):
+        raise told
+    return answer(told)
 
 
 async def _decide(request: Request) -> Response:
