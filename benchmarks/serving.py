@@ -41,6 +41,9 @@ from serving.store import Store
 from training.bundle import load as load_bundle
 
 EVENTS, MOST_EVENTS, LEADS, MANY = 10, 50, 50, 100
+SUSTAINED = 30.0
+"""Seconds of what is measured as sustained, and of the crowd."""
+
 HEADERS = {"Content-Type": "application/json"}
 FORMS = ("frame", "array")
 """How MLflow can be asked: `dataframe_split` and `inputs`."""
@@ -92,7 +95,7 @@ def peers(scratch: Path, seconds: float, told: Told) -> None:
         told["starlette, constant"] = measure(server, "/constant", scratch / "plain", seconds)
 
 
-def ours(scratch: Path, seconds: float, sustained: float, told: Told) -> None:
+def ours(scratch: Path, seconds: float, told: Told) -> None:
     """Load our service in all its ways: with reasons, also with the ledger on disk."""
     path = "/v1/score"
     with serving(scratch / "bundle", None, free_port()) as server:
@@ -103,9 +106,9 @@ def ours(scratch: Path, seconds: float, sustained: float, told: Told) -> None:
     with serving(scratch / "bundle", scratch / "ledger.db", free_port()) as server:
         measure(server, path, scratch / "reasons", 1)
         told["three reasons"] = measure(server, path, scratch / "reasons", seconds)
-        for rate, long in ((200, sustained), (500, seconds), (1_000, sustained)):
+        for rate, long in ((200, SUSTAINED), (500, seconds), (1_000, SUSTAINED)):
             told[f"{rate:,}/s"] = measure(server, path, scratch / "reasons", long, rate)
-        overload(server, scratch / "reasons", sustained, told)
+        overload(server, scratch / "reasons", told)
 
 
 def stored(history: History, scratch: Path, seconds: float, told: Told) -> None:
@@ -127,10 +130,10 @@ def stored(history: History, scratch: Path, seconds: float, told: Told) -> None:
         told["by id, stored"] = measure(server, "", scratch / "paths", seconds)
 
 
-def overload(server: Running, asked: Path, seconds: float, told: Told) -> None:
+def overload(server: Running, asked: Path, told: Told) -> None:
     """Four times what can be answered, over 64 connections; and how it is a second later."""
     path, rate = "/v1/score", 4 * told["three reasons"].rate
-    found = load(server.url, path, asked, seconds, rate, 64)
+    found = load(server.url, path, asked, SUSTAINED, rate, 64)
     print(f"of {rate:,.0f}/s: {found['requests'] / found['seconds']:,.0f}/s served, p99 "
           f"{1e3 * found['p99']:.1f} ms; {found['refused'] / found['seconds']:,.0f}/s refused, p99 "
           f"{1e3 * found['refused_p99']:.1f} ms")  # fmt: skip
@@ -219,14 +222,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="shorter loads, fewer requests")
     parser.add_argument("--leads", type=int, default=3_000, help="simulated leads to train on")
     options = parser.parse_args()
-    seconds, sustained, requests = (4, 10, 500) if options.quick else (10, 30, 2_000)
+    seconds, requests = (4, 500) if options.quick else (10, 2_000)
     history = simulate(leads=options.leads, seed=5).history
     told: Told = {}
     with TemporaryDirectory() as directory:
         scratch = Path(directory)
         prepare(history, scratch)
         peers(scratch, seconds, told)
-        ours(scratch, seconds, sustained, told)
+        ours(scratch, seconds, told)
         stored(history, scratch, seconds, told)
         judge(told)
         bar("one-lead-over-constant", over_constant(history, scratch, requests), 3)

@@ -51,13 +51,29 @@ def lines(headers: Iterable[Header]) -> bytes:
 
 
 class Head(NamedTuple):
-    """Of a request; names of headers in lower case."""
+    """Of a plain request; names of headers in lower case. Tells what a parser would tell of it."""
 
     method: bytes
     target: bytes
     headers: tuple[Header, ...]
     length: int
     """That of the body, in bytes."""
+
+    def get_method(self) -> bytes:
+        """As of ``httptools``, and the others are."""
+        return self.method
+
+    def get_http_version(self) -> str:
+        """That of plain requests."""
+        return "1.1"
+
+    def should_keep_alive(self) -> bool:
+        """Plain requests do not end the connection."""
+        return True
+
+    def should_upgrade(self) -> bool:
+        """Nor do they make another one of it."""
+        return False
 
 
 _LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE) (/[!-~]*) HTTP/1\.1\r\n")
@@ -143,11 +159,25 @@ class Patient(HttpToolsProtocol):
                 self._stop()
                 self._unset_keepalive_if_required()
                 self._send(refusal, keeps=True)
-                return
-            self._let_in = True
+            else:
+                self._let_in = True
+                self._tell(head, data[len(data) - head.length :])
+            return
         super().data_received(data)
         if self._expects and self._limit is None:
             self._wait()
+
+    def _tell(self, head: Head, body: bytes) -> None:
+        """What a parser would tell of a request."""
+        self._unset_keepalive_if_required()
+        parser, self.parser = self.parser, head  # type: ignore[assignment]
+        self.on_message_begin()
+        self.url = head.target
+        self.headers += head.headers
+        self.on_headers_complete()
+        self.on_body(body)
+        self.on_message_complete()
+        self.parser = parser
 
     def on_message_begin(self) -> None:
         """A later request has begun."""

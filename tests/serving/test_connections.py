@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import httptools
+import uvicorn
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.connections import Header, read_whole
+from serving.connections import Header, Patient, read_whole
 
 REQUEST = b"POST /v1/score?x=1 HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -89,3 +99,62 @@ def test_what_is_read_without_a_parser_is_what_the_parser_reads(data: bytes) -> 
     assert not parsed.parser.should_upgrade()
     alone = data[: len(data) - head.length]
     assert Parsed(alone).ends == (head.length == 0)
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with all that an application is told of a request."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message["body"], message.get("more_body", False)
+    told = {name: scope[name] for name in ("method", "path", "raw_path", "query_string", "headers",
+                                           "http_version", "scheme")}  # fmt: skip
+    content = repr((sorted(told.items()), body)).encode()
+    size = (b"content-length", b"%d" % len(content))
+    await send({"type": "http.response.start", "status": 200, "headers": [size]})
+    await send({"type": "http.response.body", "body": content})
+
+
+@contextmanager
+def echoing(protocol: type[HttpToolsProtocol]) -> Iterator[socket.socket]:
+    """A connection to a server of this process."""
+    config = uvicorn.Config(echo, port=0, http=protocol, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    running = threading.Thread(target=server.run)
+    running.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        with socket.create_connection(server.servers[0].sockets[0].getsockname()) as connection:
+            yield connection
+    finally:
+        server.should_exit = True
+        running.join()
+
+
+def answered(connection: socket.socket, pieces: Sequence[bytes]) -> bytes:
+    """The body of the answer to a request that comes in pieces."""
+    for piece in pieces[:-1]:
+        connection.sendall(piece)
+        time.sleep(0.002)
+    connection.sendall(pieces[-1])
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return response.read()
+
+
+CHUNKED = b"PUT /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+ESCAPED = b"GET /v1/leads/%C3%BC/score?a=%20 HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nX-A: 2\r\n\r\n"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.sampled_from([
+    [REQUEST], [REQUEST[:30], REQUEST[30:]], [REQUEST[:-1], REQUEST[-1:]], [CHUNKED], [ESCAPED],
+    [ESCAPED.replace(b"X-A: 2", b"X-B: 2")],
+]), min_size=1, max_size=8))  # fmt: skip
+def test_an_application_is_told_the_same_whoever_read_the_request(
+    requests: list[list[bytes]],
+) -> None:
+    with echoing(Patient) as ours, echoing(HttpToolsProtocol) as theirs:
+        for pieces in requests:
+            assert answered(ours, pieces) == answered(theirs, pieces)
