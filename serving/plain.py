@@ -88,6 +88,7 @@ class Plain:
 
         ``now`` (microseconds) is as of when those are asked for that say nothing.
         """
+        bodies = [_unescaped(body) for body in bodies]
         plain = [_fits(body) for body in bodies]
         while any(plain):
             told = self._read([*compress(bodies, plain)], now)
@@ -197,6 +198,7 @@ class Plain:
                 self._signs[row, 1] = sign  # from here on it is found
 
 
+_encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 _REASONS = api.ScoreRequest([]).reasons
 _FIRST = b'{"leads":[{"lead_id":"","created_at":""}]}'
 
@@ -205,6 +207,16 @@ def _told(whole: bytes, span: int) -> str | None:
     """The text of a span."""
     start = span >> scan.BITS
     return None if span == MISSING else whole[start : start + (span & _LONG)].decode()
+
+
+def _unescaped(body: bytes) -> bytes:
+    """The same with letters in place of their numbers, which clients write who write ASCII."""
+    if b"\\" not in body:
+        return body
+    try:
+        return _encode(_decode(body))
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        return body
 
 
 def _fits(body: bytes) -> bool:
