@@ -92,7 +92,7 @@ class Gate:
     (:mod:`serving.together`). Sockets are read between, so that a crowd is seen when it comes and
     not when its turn would have come. A request whose turn would come too late, by the pace at
     which the queue moves, is refused at once; one that waits already is not, unless all slots stay
-    taken. A slot is held until the work has ended.
+    taken or a crowd is seen. A slot is held until the work has ended.
     """
 
     def __init__(self, running: int = RUNNING) -> None:
@@ -117,10 +117,12 @@ class Gate:
 
         So a crowd is seen before any of it can :meth:`enter`.
         """
-        at = time.monotonic()
+        at, before = time.monotonic(), self._crowded
         self._crowded = self._sees_crowd(at)
         if self._crowded:
             self._count()
+            if not before:
+                self._send_away()
         if not (self._calm() if self._crowded else self._soon(self._coming)):
             self._refused = at
             return False
@@ -175,6 +177,16 @@ class Gate:
             return True
         return at - self._refused < REFUSED and (self._crowded or use > CROWD)
 
+    def _send_away(self) -> None:
+        """Nobody waits of a crowd: whose turn has not come yet is refused."""
+        while self._waiting:
+            self._refuse_next()
+
+    def _refuse_next(self) -> None:
+        _, turn = self._waiting.popleft()
+        if not turn.done():
+            turn.set_exception(overloaded())
+
     def _count(self) -> None:
         """Count who comes in this turn of the loop."""
         self._came += 1
@@ -223,9 +235,7 @@ class Gate:
         busy = self._begun or self._coming or self.running  # until the next turn
         self._last = at if busy else 0.0
         while self._waiting and not self._begun and self._waiting[0][0] < at - PATIENCE:
-            _, turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_exception(overloaded())
+            self._refuse_next()
         if self._waiting and not self._begun and not self._watching:  # all slots are taken
             self._watching = True
             asyncio.get_running_loop().call_later(PATIENCE / 5, self._watch)

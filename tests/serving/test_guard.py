@@ -32,7 +32,7 @@ from serving.connections import Patient
 from serving.guard import Guard
 from serving.health import Health
 from serving.keys import SCOPES, KeysError
-from serving.limits import PATIENCE, RECENT, TURN_CROWDED, Bucket, Gate
+from serving.limits import PATIENCE, RECENT, TURN, TURN_CROWDED, Bucket, Gate
 from serving.operation import Operation, Scope
 from serving.problems import Breach
 from tests.serving.asking import free_port
@@ -395,6 +395,22 @@ def test_of_a_crowd_few_are_let_in_and_of_callers_who_wait_all() -> None:
         await asyncio.sleep(20 * RECENT)
         for _ in range(20):
             assert await arrive(gate, 16) == 16
+
+    asyncio.run(scene())
+
+
+def test_nobody_waits_of_a_crowd() -> None:
+    async def scene() -> None:
+        gate, order = Gate(), list[int]()
+        asked = [asyncio.create_task(admitted(gate, number, order)) for number in range(2 * TURN)]
+        await asyncio.sleep(0)
+        ending = time.monotonic() + 10
+        while gate.lets_in():
+            gate.came()
+            time.sleep(0.0001)
+            assert time.monotonic() < ending
+        assert sum(await asyncio.gather(*asked)) == TURN
+        assert gate.running == TURN
 
     asyncio.run(scene())
 
