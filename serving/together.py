@@ -46,7 +46,10 @@ class Together(Generic[Asked, Told]):
         elif not self._turning:
             self._turning = True
             loop.call_soon(self._turn)
-        return await future
+        try:
+            return await future
+        finally:
+            del future  # what it raises would hold it, and be held by it
 
     def _turn(self) -> None:
         self._turning = False
