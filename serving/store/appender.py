@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import struct
+import sys
 from collections import deque
 from threading import Thread
 from typing import Any
@@ -29,7 +30,9 @@ _read: Any = ExternalFunction("read", types.int64(types.int32, _BYTES, types.uin
 _write: Any = ExternalFunction("write", types.int64(types.int32, _INTS, types.uint64))
 _writev: Any = ExternalFunction("writev", types.int64(types.int32, _INTS, types.int32))
 _ftruncate: Any = ExternalFunction("ftruncate", types.int32(types.int32, types.int64))
-_errno: Any = ExternalFunction("__errno_location", types.CPointer(types.int32)())
+_errno: Any = ExternalFunction(
+    "__error" if sys.platform == "darwin" else "__errno_location", types.CPointer(types.int32)()
+)
 
 
 @compiled
