@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import http.client
 import socket
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import httptools
-import uvicorn
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.connections import Header, Patient, read_whole
+from tests.serving.server import listening
 
 REQUEST = b"POST /v1/score?x=1 HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -117,19 +116,9 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 @contextmanager
 def echoing(protocol: type[HttpToolsProtocol]) -> Iterator[socket.socket]:
-    """A connection to a server of this process."""
-    config = uvicorn.Config(echo, port=0, http=protocol, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    running = threading.Thread(target=server.run)
-    running.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
-        with socket.create_connection(server.servers[0].sockets[0].getsockname()) as connection:
-            yield connection
-    finally:
-        server.should_exit = True
-        running.join()
+    """A connection to what answers so."""
+    with listening(echo, protocol) as place, socket.create_connection(place) as connection:
+        yield connection
 
 
 def answered(connection: socket.socket, pieces: Sequence[bytes]) -> bytes:

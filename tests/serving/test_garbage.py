@@ -5,15 +5,12 @@ from __future__ import annotations
 import gc
 import http.client
 import json
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from serving.app import application, guarded
@@ -22,6 +19,7 @@ from serving.routes.score import Desk
 from serving.scorer import Scorer
 from serving.store import Store
 from tests.serving.asking import Asking
+from tests.serving.server import listening
 
 ANSWERS = 100
 
@@ -36,20 +34,13 @@ def answering(desk: Desk, store: Store) -> Iterator[http.client.HTTPConnection]:
     app = application()
     app.state.desk, app.state.store = desk, store
     app.state.champion = SimpleNamespace(concern=None)
-    config = uvicorn.Config(guarded(nobody, app), port=0, http=Patient, lifespan="off",
-                            log_config=None)  # fmt: skip
-    server = uvicorn.Server(config)
-    running = threading.Thread(target=server.run)
-    running.start()
     try:
-        while not server.started:
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+        with (
+            listening(guarded(nobody, app), Patient) as (_, port),
+            closing(http.client.HTTPConnection("127.0.0.1", port)) as connection,
+        ):
             yield connection
     finally:
-        server.should_exit = True
-        running.join()
         Patient.door = None
 
 
