@@ -20,7 +20,7 @@ SOON = 0.010
 PATIENCE = 0.040
 """Seconds that a request waits for its turn while all slots stay taken."""
 
-STANDING, LONG = 0.005, 0.020
+STANDING, LONG = 0.005, 0.030
 """So many seconds of work in the house at every moment of so many seconds are a queue that stands.
 
 A burst leaves again; from a queue that stands nobody gains. After CoDel (Nichols and Jacobson,
