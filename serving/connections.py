@@ -60,7 +60,7 @@ class Head(NamedTuple):
     """That of the body, in bytes."""
 
     def get_method(self) -> bytes:
-        """As of ``httptools``, and the others are."""
+        """That of the request; the names of these methods are those of ``httptools``."""
         return self.method
 
     def get_http_version(self) -> str:
@@ -171,13 +171,15 @@ class Patient(HttpToolsProtocol):
         """What a parser would tell of a request."""
         self._unset_keepalive_if_required()
         parser, self.parser = self.parser, head  # type: ignore[assignment]
-        self.on_message_begin()
-        self.url = head.target
-        self.headers += head.headers
-        self.on_headers_complete()
-        self.on_body(body)
-        self.on_message_complete()
-        self.parser = parser
+        try:
+            self.on_message_begin()
+            self.url = head.target
+            self.headers += head.headers
+            self.on_headers_complete()
+            self.on_body(body)
+            self.on_message_complete()
+        finally:
+            self.parser = parser
 
     def on_message_begin(self) -> None:
         """A later request has begun."""

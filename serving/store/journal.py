@@ -109,7 +109,7 @@ class _File:
 
 
 class _Kept(NamedTuple):
-    """Rows that are being appended to a file, and whom to tell where."""
+    """Rows that are being appended to a file, whom to tell, and in which event loop."""
 
     rows: Sequence[Row]
     file: _File
